@@ -1,0 +1,131 @@
+//! The Swarm, as everything after this module sees it: one complete, consistent [`Picture`].
+//!
+//! Docker's all-optional answers are converted to these types once, at the edge. Only what routing
+//! needs is kept: environment variables, arguments and mounts of services are secrets of their
+//! owners and never reach this memory.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+mod id;
+
+pub use id::{NetworkId, NodeId, ServiceId, ServiceName, TaskId};
+
+/// Everything the controller knows of a Swarm at one moment, from reads that all succeeded.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Picture {
+    /// All services, with and without our labels.
+    pub services: BTreeMap<ServiceId, Service>,
+    /// All tasks whose desired state is `running`, whatever their present state.
+    pub tasks: BTreeMap<TaskId, Task>,
+    /// All networks of swarm scope.
+    pub networks: BTreeMap<NetworkId, Network>,
+    /// All nodes.
+    pub nodes: BTreeMap<NodeId, Node>,
+}
+
+/// A Swarm service, narrowed to what routing needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its ID, never reused.
+    pub id: ServiceId,
+    /// Its name; unique at any one time.
+    pub name: ServiceName,
+    /// When it was created, by the manager's clock.
+    pub created_at: SystemTime,
+    /// `Version.Index`: grows with each write of the service.
+    pub version: u64,
+    /// The labels of the service (`docker service create --label`, Compose `deploy.labels`).
+    pub labels: BTreeMap<String, String>,
+    /// The `com.docker.lb.*` labels of its containers: a common mistake that deserves a hint.
+    pub misplaced_labels: BTreeMap<String, String>,
+    /// The networks that the service is attached to by its specification, ingress left out.
+    pub networks: Vec<NetworkId>,
+    /// Its virtual IPs by network; empty with `--endpoint-mode dnsrr`.
+    pub vips: BTreeMap<NetworkId, IpAddr>,
+    /// How many tasks it asks for.
+    pub scale: Scale,
+    /// Whether an update or a rollback is under way.
+    pub update: Update,
+}
+
+/// How many tasks a service asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scale {
+    /// This many, anywhere.
+    Replicated(u64),
+    /// One on each eligible node.
+    Global,
+    /// Tasks that run to completion (`replicated-job`, `global-job`).
+    Job,
+}
+
+/// Whether Swarm is replacing the tasks of a service right now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Update {
+    /// `UpdateStatus` is absent, completed or paused.
+    Idle,
+    /// `UpdateStatus` is `updating` or `rollback_started`.
+    Rolling,
+}
+
+/// A task whose desired state is `running`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Its ID.
+    pub id: TaskId,
+    /// The service that owns it.
+    pub service: ServiceId,
+    /// Its number within a replicated service, from 1; none in global mode.
+    pub slot: Option<u64>,
+    /// Where it was placed; none before it is assigned.
+    pub node: Option<NodeId>,
+    /// How far it has come.
+    pub state: TaskState,
+    /// Its address on each of its networks. Known before the container exists.
+    pub addresses: BTreeMap<NetworkId, IpAddr>,
+}
+
+/// How far a task that should run has come. A stop shows as absence from [`Picture::tasks`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskState {
+    /// `new` to `starting`, and any state that this version does not know.
+    Waiting,
+    /// `running`: its process runs, and its health check (if it has one) has passed once.
+    Running,
+    /// `complete`, `shutdown`, `failed`, `rejected`, `remove` or `orphaned`.
+    Ended,
+}
+
+/// A network of swarm scope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// Its ID.
+    pub id: NetworkId,
+    /// Its name; a stack's networks carry the stack's name as prefix.
+    pub name: String,
+    /// What it is for.
+    pub purpose: Purpose,
+}
+
+/// What a network is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// Traffic between tasks.
+    Tasks,
+    /// Swarm's own routing mesh: never an endpoint's network.
+    Ingress,
+}
+
+/// A node of the Swarm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its ID.
+    pub id: NodeId,
+    /// The host name it reported.
+    pub hostname: String,
+}

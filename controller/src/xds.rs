@@ -1,0 +1,1 @@
+//! xDS: snapshots of resources, served to every Envoy that connects.
