@@ -1,2 +1,53 @@
-//! .
-fn main() {}
+//! The `waggle` binary: settings, telemetry, connect, spawn, wait, drain.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use waggle_controller::settings::{Cli, Command};
+use waggle_controller::{bootstrap, serve};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve(settings) => {
+            tracing_subscriber::fmt()
+                .with_env_filter(tracing_subscriber::EnvFilter::new(&settings.log))
+                .with_writer(std::io::stderr)
+                .init();
+            match shutdown_on_signal() {
+                Ok(shutdown) => serve::serve(*settings, shutdown).await,
+                Err(error) => Err(error.into()),
+            }
+        }
+        Command::Bootstrap(args) => {
+            print!("{}", bootstrap::bootstrap(&args));
+            Ok(())
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("waggle: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A token that the first SIGTERM or SIGINT cancels.
+fn shutdown_on_signal() -> std::io::Result<CancellationToken> {
+    let shutdown = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let token = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("told to stop");
+        token.cancel();
+    });
+    Ok(shutdown)
+}

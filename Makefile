@@ -1,0 +1,70 @@
+# make demo         the product, step by step, on this machine: no Docker, no root
+# make demo-swarm   the same on a real Swarm in an engine of its own (root on Debian)
+# make test         everything: formatting, lints, unit, wasm, simulated and real Swarm tests
+# make images       the controller's, Envoy's and the demo application's images (needs Docker)
+#
+# Tools that are missing are put into target/tools, pinned; nothing else of the machine is changed.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+TOOLS := tests/tools.sh
+MUSL := x86_64-unknown-linux-musl
+COMMIT := $(shell git rev-parse --short=8 HEAD 2>/dev/null || echo unknown)
+
+.PHONY: demo demo-swarm test fast lint wasm-test simulated-test swarm-test programs static images
+
+demo: programs
+	target/debug/walk $(if $(ONCE),--once)
+
+demo-swarm: programs static
+	$(TOOLS) docker >/dev/null
+	target/debug/walk --swarm $(if $(ONCE),--once)
+
+# The programs that tests and demo run: controller, filter, demo application, walk-through.
+programs:
+	$(TOOLS) envoy >/dev/null
+	cargo build --workspace --bins
+	cargo wasm
+
+# What goes into images must not need a C library.
+static:
+	$(TOOLS) musl >/dev/null
+	cargo build --release --target $(MUSL) --package waggle-controller --package waggle-demo
+
+test: lint programs fast wasm-test simulated-test swarm-test
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+	cargo clippy --package waggle-filter --target wasm32-wasip1 -- --deny warnings
+
+# Unit, property and module tests: under a minute once built.
+fast: programs
+	$(TOOLS) nextest >/dev/null
+	PATH="$$($(TOOLS) nextest):$$PATH" cargo nextest run --package waggle-filter --package waggle-controller --package waggle-demo
+
+# The filter's decisions on the architecture that they run on.
+wasm-test:
+	PATH="$$($(TOOLS) wasm-bindgen):$$($(TOOLS) node):$$PATH" \
+	cargo test --package waggle-filter --target wasm32-unknown-unknown --test decide
+
+simulated-test: programs
+	PATH="$$($(TOOLS) nextest):$$PATH" cargo nextest run --package waggle-tests --test simulated
+
+ifeq ($(shell id -u),0)
+swarm-test: programs static
+	$(TOOLS) docker >/dev/null
+	PATH="$$($(TOOLS) nextest):$$PATH" cargo nextest run --package waggle-tests --test swarm
+else
+swarm-test:
+	@printf '\n*** LEFT OUT: the tests on a real Swarm need root: sudo make test ***\n\n'
+	@test "$${CI:-}" != true
+endif
+
+images:
+	docker build --build-arg WAGGLE_COMMIT=$(COMMIT) --tag waggle-controller --file controller/Dockerfile .
+	docker build --tag waggle-envoy envoy
+	docker build --tag waggle-demo --file examples/demo/Dockerfile .

@@ -1,0 +1,193 @@
+//! The shape of `GET /status`: what is routed where, what is wrong, who holds what.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::control::Report;
+use crate::labels::{Claim, Problem};
+use crate::routing::{Endpoint, Mode, Outcome, PoolName, Presence, Standing, Target};
+use crate::swarm::{Freshness, Health, ServiceId};
+use crate::version;
+use crate::xds;
+
+/// Everything that a person asks for when something is off.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// This build.
+    pub version: String,
+    /// How the reading of the Swarm goes.
+    pub swarm: Reading,
+    /// Every service that carries our labels.
+    pub services: Vec<Service>,
+    /// The connected Envoys; node IDs may repeat.
+    pub envoys: Vec<xds::Connected>,
+    /// What was sent and rejected since the start.
+    pub xds: Counters,
+}
+
+/// How the reading of the Swarm goes.
+#[derive(Debug, Clone, Serialize)]
+pub struct Reading {
+    /// The address that is read.
+    pub source: String,
+    /// The API version that was agreed on.
+    pub api_version: Option<String>,
+    /// Where the picture is from that is served; none before there is one.
+    pub picture: Option<Freshness>,
+    /// Seconds since the last complete read; none before the first.
+    pub last_read_seconds_ago: Option<f64>,
+    /// What the last read failed with, and what to do.
+    pub failing: Option<String>,
+    /// Why the last read is not believed.
+    pub doubt: Option<String>,
+    /// Reads that were complete.
+    pub complete_reads: u64,
+    /// Reads that failed, and were thrown away.
+    pub failed_reads: u64,
+}
+
+/// One service.
+#[derive(Debug, Clone, Serialize)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Its ID.
+    pub id: String,
+    /// `published` or `rejected`.
+    pub standing: &'static str,
+    /// `task` or `vip`; none if it is rejected.
+    pub mode: Option<&'static str>,
+    /// What it answers for: hosts, or `*` for all others.
+    pub hosts: Vec<String>,
+    /// Its pool; where its hosts have several, those are joined by blanks.
+    pub pool: Option<String>,
+    /// Its own endpoints.
+    pub endpoints: Vec<Address>,
+    /// What is worth telling about it.
+    pub problems: Vec<Problem>,
+}
+
+/// One endpoint.
+#[derive(Debug, Clone, Serialize)]
+pub struct Address {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// The task behind it; none behind a virtual IP.
+    pub task: Option<String>,
+    /// Where the task runs.
+    pub node: Option<String>,
+    /// `running`, `leaving` or `vip`.
+    pub state: &'static str,
+}
+
+/// What was sent and rejected since the start, by kind of resource.
+#[derive(Debug, Clone, Serialize)]
+pub struct Counters {
+    /// Responses that were sent.
+    pub responses: BTreeMap<&'static str, u64>,
+    /// Responses that an Envoy rejected.
+    pub rejections: BTreeMap<&'static str, u64>,
+}
+
+impl Status {
+    /// Puts the parts together.
+    pub fn new(report: &Report, health: &Health, envoys: xds::Status, now: Instant) -> Self {
+        let counters = |counted: BTreeMap<_, _>| {
+            crate::envoy::Kind::ALL
+                .into_iter()
+                .map(|kind| (kind.as_str(), counted.get(&kind).copied().unwrap_or_default()))
+                .collect()
+        };
+        let services = &report.routing.services;
+        Self {
+            version: version::server_info(),
+            swarm: Reading::new(report, health, now),
+            services: services.iter().map(|(id, outcome)| Service::new(id, outcome)).collect(),
+            envoys: envoys.envoys.into_values().collect(),
+            xds: Counters {
+                responses: counters(envoys.responses),
+                rejections: counters(envoys.rejections),
+            },
+        }
+    }
+}
+
+impl Reading {
+    fn new(report: &Report, health: &Health, now: Instant) -> Self {
+        Self {
+            source: health.source.clone(),
+            api_version: health.api_version.clone(),
+            picture: report.freshness,
+            last_read_seconds_ago: health.staleness(now).map(|age| age.as_secs_f64()),
+            failing: health.failing.clone(),
+            doubt: health.doubt.clone(),
+            complete_reads: health.complete_cycles,
+            failed_reads: health.failed_cycles,
+        }
+    }
+
+    /// Why the controller is not ready; none if it is.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let unread = || match self.picture {
+            Some(Freshness::Live) => None,
+            Some(Freshness::Kept) => Some("only a kept picture is served".to_owned()),
+            None => Some("the Swarm has not been read yet".to_owned()),
+        };
+        self.failing.clone().or_else(|| self.doubt.clone()).or_else(unread)
+    }
+}
+
+impl Service {
+    fn new(id: &ServiceId, outcome: &Outcome) -> Self {
+        let blank = Self {
+            name: outcome.name.to_string(),
+            id: id.to_string(),
+            standing: "rejected",
+            mode: None,
+            hosts: Vec::new(),
+            pool: None,
+            endpoints: Vec::new(),
+            problems: outcome.problems.clone(),
+        };
+        match &outcome.standing {
+            Standing::Rejected => blank,
+            Standing::Published { mode, claims, endpoints } => Self {
+                standing: "published",
+                mode: Some(match mode {
+                    Mode::Task => "task",
+                    Mode::Vip => "vip",
+                }),
+                hosts: claims.keys().map(Claim::to_string).collect(),
+                pool: Some(pools(claims)),
+                endpoints: endpoints.iter().map(Address::new).collect(),
+                ..blank
+            },
+        }
+    }
+}
+
+fn pools(claims: &BTreeMap<Claim, PoolName>) -> String {
+    let mut names: Vec<&str> = claims.values().map(PoolName::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(" ")
+}
+
+impl Address {
+    fn new(endpoint: &Endpoint) -> Self {
+        let (task, node, state) = match &endpoint.target {
+            Target::Vip => (None, None, "vip"),
+            Target::Task { task, node, presence } => {
+                let state = match presence {
+                    Presence::Running => "running",
+                    Presence::Leaving => "leaving",
+                };
+                (Some(task.to_string()), node.as_ref().map(ToString::to_string), state)
+            }
+        };
+        Self { address: endpoint.address, task, node, state }
+    }
+}

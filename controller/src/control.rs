@@ -1,0 +1,153 @@
+//! The control loop: each new picture of the Swarm goes through `labels`, `routing` and `envoy`, and
+//! comes out as a snapshot for the Envoys and a report for people.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::envoy;
+use crate::labels::{Problem, Severity};
+use crate::routing::{self, Ledger, Routing, Turn};
+use crate::swarm::{Freshness, Observed, Picture};
+use crate::xds::Snapshot;
+
+/// The loop's state: what outlives a turn.
+#[derive(Debug)]
+pub struct Control {
+    routing: routing::Settings,
+    envoy: envoy::Settings,
+    last: Turn,
+    told: BTreeSet<Problem>,
+}
+
+/// What the last turn found, for people.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Every service of ours, and where it is routed.
+    pub routing: Arc<Routing>,
+    /// Whether the picture behind it is fresh; none before the first one.
+    pub freshness: Option<Freshness>,
+}
+
+/// What a restart begins with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Memory {
+    /// The last picture that was read.
+    pub picture: Arc<Picture>,
+    /// The ledger that belongs to it.
+    pub ledger: Ledger,
+}
+
+/// Where the loop's results go.
+#[derive(Debug)]
+pub struct Outlets {
+    /// To the Envoys.
+    pub snapshots: watch::Sender<Option<Arc<Snapshot>>>,
+    /// To people.
+    pub reports: watch::Sender<Arc<Report>>,
+    /// To the state directory.
+    pub memory: watch::Sender<Option<Memory>>,
+}
+
+impl Control {
+    /// A loop that begins with the ledger that was kept.
+    pub fn new(routing: routing::Settings, envoy: envoy::Settings, ledger: Ledger) -> Self {
+        Self { routing, envoy, last: Turn::resume(ledger), told: BTreeSet::new() }
+    }
+
+    /// Takes pictures until `shutdown`.
+    pub async fn run(
+        mut self,
+        mut pictures: watch::Receiver<Option<Observed>>,
+        outlets: Outlets,
+        shutdown: CancellationToken,
+    ) {
+        loop {
+            let observed = pictures.borrow_and_update().clone();
+            if let Some(observed) = observed {
+                self.turn(observed, SystemTime::now(), &outlets);
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                changed = pictures.changed() => if changed.is_err() { return },
+                () = sleep_until(self.last.wake_at) => {}
+            }
+        }
+    }
+
+    fn turn(&mut self, observed: Observed, now: SystemTime, outlets: &Outlets) {
+        self.last = routing::route(&observed.picture, &self.routing, &self.last, now);
+        let routing = Arc::clone(&self.last.routing);
+        self.tell(&routing);
+        self.publish(&routing, &outlets.snapshots);
+        let freshness = Some(observed.freshness);
+        outlets.reports.send_replace(Arc::new(Report { routing, freshness }));
+        if observed.freshness == Freshness::Live {
+            let memory = Memory { picture: observed.picture, ledger: self.last.ledger.clone() };
+            outlets.memory.send_if_modified(|last| replace(last, memory));
+        }
+    }
+
+    /// Hands the Envoys a snapshot, if it differs from the one they have.
+    fn publish(&self, routing: &Routing, snapshots: &watch::Sender<Option<Arc<Snapshot>>>) {
+        match Snapshot::new(envoy::resources(routing, &self.envoy)) {
+            Ok(snapshot) => {
+                snapshots.send_if_modified(|last| replace(last, Arc::new(snapshot)));
+            }
+            // Our own mistake, never a user's: the Envoys keep what they have.
+            Err(error) => tracing::error!(%error, "the new configuration does not hold together"),
+        }
+    }
+
+    /// Logs each problem once, and its end.
+    fn tell(&mut self, routing: &Routing) {
+        let problems = routing.services.values().flat_map(|outcome| &outcome.problems);
+        let present: BTreeSet<Problem> = problems.cloned().collect();
+        present.difference(&self.told).for_each(log);
+        for gone in self.told.difference(&present) {
+            tracing::info!(service = %gone.service_name, code = %gone.code, "no longer a problem");
+        }
+        self.told = present;
+    }
+}
+
+/// Puts a value in place, and says whether it differs from the one that was there.
+fn replace<T: PartialEq>(place: &mut Option<T>, value: T) -> bool {
+    let differs = place.as_ref() != Some(&value);
+    *place = Some(value);
+    differs
+}
+
+fn log(problem: &Problem) {
+    macro_rules! at {
+        ($level:ident) => {
+            tracing::$level!(
+                service = %problem.service_name,
+                code = %problem.code,
+                label = problem.label.as_deref(),
+                value = problem.value.as_deref(),
+                fix = problem.fix,
+                "{}", problem.message
+            )
+        };
+    }
+    match problem.severity {
+        Severity::Error => at!(error),
+        Severity::Warning => at!(warn),
+        Severity::Information => at!(info),
+    }
+}
+
+/// Sleeps until a moment; for ever without one.
+async fn sleep_until(due: Option<SystemTime>) {
+    match due {
+        Some(due) => {
+            let wait = due.duration_since(SystemTime::now()).unwrap_or_default();
+            tokio::time::sleep(wait).await;
+        }
+        None => std::future::pending().await,
+    }
+}

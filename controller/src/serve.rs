@@ -1,0 +1,195 @@
+//! `waggle serve`: opens what the settings name, joins the parts, and waits.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use waggle_filter::config::{InfoHeaders, PluginConfig};
+
+use crate::control::{Control, Outlets};
+use crate::envoy::{self, FilterCode};
+use crate::settings::{FilterSource, Serve, XdsTls};
+use crate::state::{Kept, StateDir};
+use crate::swarm::{self, Address};
+use crate::{admin, keys, routing, state, version, xds};
+
+/// Swarm signals a task two seconds after it was told to stop. What is seen by polling is seen up to
+/// half a second late; the rest is for the way to Envoy.
+const LINGER: Duration = Duration::from_millis(1_400);
+
+/// How long a call to Docker may take.
+const DOCKER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long connections may take to end after the signal to stop.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Runs the controller until `shutdown`.
+pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let docker = docker_address(settings.docker.as_deref())?;
+    let state = open_state(&settings.state_dir);
+    let kept = state.as_ref().and_then(load);
+    let filter = PluginConfig {
+        keys: session_keys(&settings, state.as_ref())?,
+        info_headers: info_headers(&settings),
+    };
+    let envoy = envoy::Settings {
+        http_port: settings.http_port,
+        https_port: settings.https_port,
+        trusted_hops: settings.trusted_hops,
+        filter_code: filter_code(&settings.filter)?,
+        filter,
+        server_info: version::server_info(),
+    };
+    let routing = routing::Settings {
+        proxy_networks: settings.proxy_network.iter().cloned().collect(),
+        share_hosts: settings.share_hosts,
+        linger: LINGER,
+    };
+    let xds_tls = read_tls(settings.xds_tls.as_ref())?;
+    let xds_listener = listen(settings.xds_address, "--xds-address").await?;
+    let status_listener = listen(settings.status_address, "--status-address").await?;
+
+    let (pictures, seen) = watch::channel(None);
+    let (health, health_seen) = watch::channel(swarm::Health::default());
+    let (snapshots, goal) = watch::channel(None);
+    let (reports, report) = watch::channel(Arc::default());
+    let (memory, memories) = watch::channel(None);
+    let observer = Arc::new(xds::Observer::default());
+    let (picture, ledger) = kept.map(Kept::into_parts).unzip();
+
+    let tasks = TaskTracker::new();
+    let source = swarm::Settings { docker, timeout: DOCKER_TIMEOUT };
+    tasks.spawn(swarm::run(source, picture, pictures, health, shutdown.clone()));
+    let control = Control::new(routing, envoy, ledger.unwrap_or_default());
+    tasks.spawn(control.run(seen, Outlets { snapshots, reports, memory }, shutdown.clone()));
+    if let Some(state) = state {
+        tasks.spawn(state::keep(state, memories, shutdown.clone()));
+    }
+    let sources = admin::Sources { report, health: health_seen, envoys: Arc::clone(&observer) };
+    let admin = tasks.spawn(admin::serve(status_listener, sources, shutdown.clone()));
+    let xds = tasks.spawn(xds::serve(
+        xds_listener,
+        xds_tls,
+        goal,
+        observer,
+        version::server_info(),
+        shutdown.clone(),
+    ));
+    tracing::info!(
+        version = version::server_info(),
+        xds = %settings.xds_address,
+        status = %settings.status_address,
+        "started"
+    );
+
+    // Whichever ends first: told to stop, or unable to go on.
+    let outcome = tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        ended = xds => ended.context("the xDS server")?.map_err(Into::into),
+        ended = admin => ended.context("the status server")?.context("the status server"),
+    };
+    shutdown.cancel();
+    tasks.close();
+    if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
+        tracing::warn!("some connections did not end in time");
+    }
+    outcome
+}
+
+/// The address of Docker's API: the setting, else `DOCKER_HOST`, else the local socket.
+fn docker_address(setting: Option<&str>) -> anyhow::Result<Address> {
+    let from_environment = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
+    let written = setting.or(from_environment.as_deref()).unwrap_or("unix:///var/run/docker.sock");
+    written.parse().with_context(|| format!("--docker {written}"))
+}
+
+fn open_state(path: &Path) -> Option<StateDir> {
+    StateDir::open(path)
+        .inspect_err(|error| {
+            tracing::warn!(
+                "nothing is kept: {error}; a restart will find the holders of hosts by their age"
+            );
+        })
+        .ok()
+}
+
+fn load(state: &StateDir) -> Option<Kept> {
+    match state.load() {
+        Ok(None) => {
+            tracing::info!("no state is kept yet; hosts that several services claim go to the oldest");
+            None
+        }
+        Ok(kept) => kept,
+        Err(error) => {
+            tracing::warn!("{error}; hosts that several services claim go to the oldest");
+            None
+        }
+    }
+}
+
+/// The keys of the file that the settings name; else the one of the state directory; else one that
+/// ends with this process.
+fn session_keys(settings: &Serve, state: Option<&StateDir>) -> anyhow::Result<Vec<String>> {
+    if let Some(path) = &settings.session_keys {
+        let text = read(path, "--session-keys")?;
+        let text = String::from_utf8(text).ok().unwrap_or_default();
+        return keys::parse(&text).with_context(|| format!("--session-keys {}", path.display()));
+    }
+    let own = state.map(StateDir::session_key).transpose();
+    match own {
+        Ok(Some(keys)) => {
+            tracing::warn!(
+                "no --session-keys: the sessions' key is this controller's own; another controller \
+                 does not open its cookies"
+            );
+            Ok(keys)
+        }
+        Ok(None) => {
+            tracing::warn!(
+                "no --session-keys and no state directory: the sessions' key ends with this process"
+            );
+            Ok(vec![keys::generate()?])
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn info_headers(settings: &Serve) -> InfoHeaders {
+    if settings.hide_info_headers { InfoHeaders::Hidden } else { InfoHeaders::Shown }
+}
+
+fn filter_code(source: &FilterSource) -> anyhow::Result<FilterCode> {
+    match (&source.filter_in_envoy, &source.filter) {
+        (Some(path), _) => Ok(FilterCode::InEnvoy(path.clone())),
+        (None, Some(path)) => Ok(FilterCode::Inline(read(path, "--filter")?)),
+        (None, None) => anyhow::bail!("give the filter's module by --filter or --filter-in-envoy"),
+    }
+}
+
+fn read_tls(files: Option<&XdsTls>) -> anyhow::Result<Option<xds::Tls>> {
+    let Some(files) = files else {
+        tracing::warn!(
+            "xDS is not encrypted: whoever reaches --xds-address can read the session keys; keep it \
+             on a network of its own, or give --xds-tls-cert, --xds-tls-key and --xds-client-ca"
+        );
+        return Ok(None);
+    };
+    Ok(Some(xds::Tls {
+        cert: read(&files.cert, "--xds-tls-cert")?,
+        key: read(&files.key, "--xds-tls-key")?,
+        client_ca: read(&files.client_ca, "--xds-client-ca")?,
+    }))
+}
+
+fn read(path: &Path, setting: &str) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("{setting} {}", path.display()))
+}
+
+async fn listen(address: std::net::SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{setting} {address}"))
+}
