@@ -103,7 +103,9 @@ fn sticky_request(stream: &Stream) -> Option<Session> {
     let (session, rest) = Session::open(route, transport, cookies.iter().copied(), keys, now);
     if let Some(lines) = rest {
         abi::remove_header(Map::Request, "cookie");
-        lines.iter().for_each(|line| abi::add_header(Map::Request, "cookie", line));
+        for line in lines {
+            abi::add_header(Map::Request, "cookie", &line);
+        }
     }
     Some(session)
 }

@@ -109,17 +109,8 @@ mod tests {
             (&["s=1; s_lb=\"x\"; S_LB=y"], &["s=1; S_LB=y"]),
         ];
         for (lines, expected) in cases {
-            assert_eq!(rest(lines).as_deref(), Some(&expected.map_owned()[..]), "{lines:?}");
-        }
-    }
-
-    trait MapOwned {
-        fn map_owned(&self) -> Vec<String>;
-    }
-
-    impl MapOwned for &[&str] {
-        fn map_owned(&self) -> Vec<String> {
-            self.iter().map(|&line| line.to_owned()).collect()
+            let expected = expected.iter().map(ToString::to_string).collect();
+            assert_eq!(rest(lines), Some(expected), "{lines:?}");
         }
     }
 

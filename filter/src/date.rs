@@ -20,7 +20,7 @@ pub(crate) fn parse(text: &[u8]) -> Option<u64> {
         year => year,
     };
     let is_date = (1..=31).contains(&day?) && year >= 1601;
-    is_date.then(|| days_since_1970(year, month?, day?)?.checked_mul(86_400)?.checked_add(time?))?
+    is_date.then(|| days_since_1970(year, month?, day?).checked_mul(86_400)?.checked_add(time?))?
 }
 
 fn is_delimiter(byte: u8) -> bool {
@@ -60,10 +60,10 @@ fn month_of(text: &[u8]) -> Option<u64> {
 /// Days of the Gregorian calendar, counted in years that begin in March, so that the leap day is a
 /// year's last (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
 #[expect(clippy::arithmetic_side_effects, reason = "year ≤ 9999, month ≤ 12, day ≤ 31")]
-fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
+fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
-    Some(days.saturating_sub(719_468))
+    days.saturating_sub(719_468)
 }
 
 #[cfg(test)]

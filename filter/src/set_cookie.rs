@@ -223,9 +223,8 @@ mod tests {
         for (line, expected) in cases {
             assert_eq!(read(&[line]), set(expected), "{line}");
         }
-        assert_eq!(Application::read([b"s=\xff; Path=/\xff".as_slice()].into_iter(), "s", NOW), {
-            set(scope())
-        });
+        let no_text = [b"s=\xff; Path=/\xff".as_slice()];
+        assert_eq!(Application::read(no_text.into_iter(), "s", NOW), set(scope()));
     }
 
     #[test]
