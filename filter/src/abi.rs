@@ -138,7 +138,8 @@ fn taken(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> 
     }
     // SAFETY: the host got `value` from `proxy_on_memory_allocate` for `size` bytes, has filled
     // them, and has given them up.
-    Some(unsafe { Vec::from_raw_parts(value, size, size) })
+    let bytes = unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(value, size)) };
+    Some(bytes.into_vec())
 }
 
 #[unsafe(no_mangle)]
