@@ -1,0 +1,188 @@
+//! Proxy-Wasm 0.2.1 as Envoy speaks it: the calls that we make and the callbacks that we take. All
+//! unsafe code is here.
+//!
+//! The `proxy-wasm` crate would do the same, but each of its calls panics on a status that it does
+//! not expect, which ends the VM and cuts all its streams; here any other status is `None`. It also
+//! exports every callback of the ABI, so that Envoy would enter the VM for each piece of each body.
+
+#![allow(unsafe_code)]
+
+use crate::adapter;
+use crate::token::Nonce;
+
+/// Numbers of the ABI.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Map {
+    Request = 0,
+    Response = 2,
+}
+
+const OK: u32 = 0;
+const CONTINUE: u32 = 0;
+const PLUGIN_CONFIGURATION: u32 = 7;
+const LEVEL_ERROR: u32 = 4;
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_log(level: u32, text: *const u8, size: usize) -> u32;
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    fn proxy_get_property(
+        path: *const u8,
+        path_size: usize,
+        value: *mut *mut u8,
+        value_size: *mut usize,
+    ) -> u32;
+    fn proxy_get_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        max_size: usize,
+        value: *mut *mut u8,
+        value_size: *mut usize,
+    ) -> u32;
+    fn proxy_get_header_map_pairs(map: u32, value: *mut *mut u8, value_size: *mut usize) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_add_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+}
+
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    fn random_get(buffer: *mut u8, size: usize) -> u16;
+}
+
+/// Writes to Envoy's log.
+pub(crate) fn log_error(text: &str) {
+    // SAFETY: the host reads the text during the call.
+    unsafe { proxy_log(LEVEL_ERROR, text.as_ptr(), text.len()) };
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn now() -> Option<u64> {
+    let mut time = 0;
+    // SAFETY: the host writes one u64 during the call.
+    let status = unsafe { proxy_get_current_time_nanoseconds(&raw mut time) };
+    (status == OK).then_some(time)
+}
+
+/// An attribute of Envoy, by the steps to it.
+pub(crate) fn property(path: &[&str]) -> Option<Vec<u8>> {
+    let path = path.join("\0");
+    // SAFETY: the host reads the path during the call.
+    taken(|value, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), value, size) })
+}
+
+/// The plugin's configuration, `size` bytes long.
+pub(crate) fn configuration(size: usize) -> Option<Vec<u8>> {
+    // SAFETY: only the results are written.
+    taken(|value, out| unsafe { proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, size, value, out) })
+}
+
+/// All headers, as [`crate::pairs`] reads them. Each map is there in its own callback only.
+pub(crate) fn headers(map: Map) -> Option<Vec<u8>> {
+    // SAFETY: only the results are written.
+    taken(|value, size| unsafe { proxy_get_header_map_pairs(map as u32, value, size) })
+}
+
+/// Puts one line in place of all lines of this name.
+pub(crate) fn set_header(map: Map, name: &str, value: &[u8]) {
+    let (map, size) = (map as u32, name.len());
+    // SAFETY: the host reads name and value during the call.
+    unsafe {
+        proxy_replace_header_map_value(map, name.as_ptr(), size, value.as_ptr(), value.len());
+    }
+}
+
+/// Adds a line.
+pub(crate) fn add_header(map: Map, name: &str, value: &[u8]) {
+    let (map, size) = (map as u32, name.len());
+    // SAFETY: the host reads name and value during the call.
+    unsafe { proxy_add_header_map_value(map, name.as_ptr(), size, value.as_ptr(), value.len()) };
+}
+
+/// Removes all lines of this name.
+pub(crate) fn remove_header(map: Map, name: &str) {
+    // SAFETY: the host reads the name during the call.
+    unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) };
+}
+
+/// Fresh random bytes.
+pub(crate) fn nonce() -> Option<Nonce> {
+    let mut nonce = Nonce::default();
+    // SAFETY: the host writes that many bytes during the call. WASI is asked itself because `std`
+    // has no stable way to, and because a failure must be no panic.
+    let errno = unsafe { random_get(nonce.as_mut_ptr(), nonce.len()) };
+    (errno == 0).then_some(nonce)
+}
+
+/// Takes over the bytes that a call returns.
+fn taken(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
+    let (mut value, mut size) = (std::ptr::null_mut(), 0);
+    if call(&raw mut value, &raw mut size) != OK {
+        return None;
+    }
+    if value.is_null() {
+        return Some(Vec::new());
+    }
+    // SAFETY: the host got `value` from `proxy_on_memory_allocate` for `size` bytes, has filled
+    // them, and has given them up.
+    let bytes = unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(value, size)) };
+    Some(bytes.into_vec())
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_abi_version_0_2_1() {}
+
+/// The linker's constructors, which a library without `_initialize` would run on every callback.
+#[unsafe(no_mangle)]
+extern "C" fn _initialize() {
+    unsafe extern "C" {
+        fn __wasm_call_ctors();
+    }
+    // SAFETY: the host calls this once, before anything else.
+    unsafe { __wasm_call_ctors() };
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
+    Box::into_raw(Box::<[u8]>::new_uninit_slice(size)).cast()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_context_create(context: u32, root: u32) {
+    adapter::on_context_create(context, root);
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_configure(root: u32, size: usize) -> u32 {
+    u32::from(adapter::on_configure(root, size))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_request_headers(context: u32, _headers: u32, _end_of_stream: u32) -> u32 {
+    adapter::on_request_headers(context);
+    CONTINUE
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_response_headers(context: u32, _headers: u32, _end_of_stream: u32) -> u32 {
+    adapter::on_response_headers(context);
+    CONTINUE
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_delete(context: u32) {
+    adapter::on_delete(context);
+}

@@ -1,0 +1,148 @@
+//! The request's `Cookie` lines: our tokens are taken out, every other byte stays.
+//!
+//! Bytes, not text: a client may send anything. HTTP/1.1 clients may send several lines (Envoy keeps
+//! them apart); HTTP/2 crumbs come joined by `; `. As in RFC 6265bis a semicolon always ends a pair,
+//! within quotes too.
+
+/// How many of a request's tokens are tried: a bound for the work that a client can cause.
+pub const TRIED: usize = 4;
+
+/// What [`take`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Taken<'a> {
+    /// The values of our cookie, without surrounding quotes, in order; at most [`TRIED`].
+    pub values: Vec<&'a [u8]>,
+    /// The lines that stay for the task. `None`: they stay as they are.
+    pub rest: Option<Vec<Vec<u8>>>,
+}
+
+/// Takes all pairs of the name (case counts) out of the lines, in one pass.
+pub fn take<'a>(lines: impl IntoIterator<Item = &'a [u8]> + Clone, name: &str) -> Taken<'a> {
+    let ours = lines.clone().into_iter().flat_map(pieces).filter_map(|piece| value(piece, name));
+    let values: Vec<_> = ours.take(TRIED).collect();
+    let rest = (!values.is_empty())
+        .then(|| lines.into_iter().filter_map(|line| without(line, name)).collect());
+    Taken { values, rest }
+}
+
+/// The line without the pairs of the name, or `None` if nothing stays.
+fn without(line: &[u8], name: &str) -> Option<Vec<u8>> {
+    let kept: Vec<_> = pieces(line).filter(|piece| value(piece, name).is_none()).collect();
+    let joined = kept.join(&b';');
+    let rest = if pieces(line).next() == kept.first().copied() {
+        &joined
+    } else {
+        joined.trim_ascii_start()
+    };
+    rest.iter().any(|byte| !b"; \t".contains(byte)).then(|| rest.to_vec())
+}
+
+fn pieces(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|&byte| byte == b';')
+}
+
+/// The value of the pair if it has the name.
+fn value<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut halves = pair.splitn(2, |&byte| byte == b'=');
+    let (left, right) = (halves.next()?, halves.next()?.trim_ascii());
+    let unquoted = right.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    (left.trim_ascii() == name.as_bytes()).then_some(unquoted.unwrap_or(right))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn values<'a>(lines: &[&'a str]) -> Vec<&'a [u8]> {
+        take(lines.iter().map(|line| line.as_bytes()), "s_lb").values
+    }
+
+    fn rest(lines: &[&str]) -> Option<Vec<String>> {
+        let rest = take(lines.iter().map(|line| line.as_bytes()), "s_lb").rest?;
+        Some(rest.into_iter().map(|line| String::from_utf8(line).unwrap()).collect())
+    }
+
+    #[test]
+    fn our_values_are_found() {
+        let cases: [(&[&str], &[&str]); 13] = [
+            (&[], &[]),
+            (&["s=1; a=2"], &[]),
+            (&["s_lb=x"], &["x"]),
+            (&["a=1; s_lb=x; b=2"], &["x"]),
+            (&["a=1;s_lb=x;b=2"], &["x"]),
+            (&["a=1", "s_lb=x"], &["x"]),
+            (&["s_lb=x; s_lb=y", "s_lb=z"], &["x", "y", "z"]),
+            (&["s_lb=1;s_lb=2;s_lb=3;s_lb=4;s_lb=5"], &["1", "2", "3", "4"]),
+            (&[r#"s_lb="x""#], &["x"]),
+            (&["\t s_lb = x \t"], &["x"]),
+            (&["s_lb=; s_lb==x"], &["", "=x"]),
+            (&["S_LB=x; xs_lb=x; s_lbx=x; s_l=x"], &[]),
+            (&["s_lb; ;;=; =s_lb"], &[]),
+        ];
+        for (lines, expected) in cases {
+            let expected: Vec<_> = expected.iter().map(|value| value.as_bytes()).collect();
+            assert_eq!(values(lines), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn lines_without_our_cookie_are_left_alone() {
+        for line in ["", ";", "a=1;; b", " a = 1 ;", "s_lb", "s_lbx=1"] {
+            assert_eq!(rest(&["s=1", line]), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn our_pairs_are_taken_out_and_nothing_else() {
+        let cases: [(&[&str], &[&str]); 10] = [
+            (&["s_lb=x"], &[]),
+            (&["s_lb=x;"], &[]),
+            (&["s_lb=x; a=1"], &["a=1"]),
+            (&["a=1; s_lb=x"], &["a=1"]),
+            (&["a=1; s_lb=x; b=2"], &["a=1; b=2"]),
+            (&["a=1;b=2 ;s_lb=x;;c; d=\"e\""], &["a=1;b=2 ;;c; d=\"e\""]),
+            (&["s_lb=1; s_lb=2; s_lb=3; s_lb=4; s_lb=5; s_lb=6; a=1"], &["a=1"]),
+            (&["a=1; s_lb=x", "b=2"], &["a=1", "b=2"]),
+            (&["b=2", "s_lb=x", " c"], &["b=2", " c"]),
+            (&["s=1; s_lb=\"x\"; S_LB=y"], &["s=1; S_LB=y"]),
+        ];
+        for (lines, expected) in cases {
+            let expected = expected.iter().map(ToString::to_string).collect();
+            assert_eq!(rest(lines), Some(expected), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_pass_unchanged() {
+        let taken = take([b"a=\xff\x80; s_lb=\xfe; b=\0".as_slice()], "s_lb");
+        assert_eq!(taken.values, [b"\xfe"]);
+        assert_eq!(taken.rest, Some(vec![b"a=\xff\x80; b=\0".to_vec()]));
+    }
+
+    fn piece() -> impl Strategy<Value = Vec<u8>> {
+        let other = prop::collection::vec(any::<u8>().prop_filter("no end", |&b| b != b';'), 0..9);
+        prop_oneof![other, "[ \t]?(s_lb|s|S_lb)[ \t]?=?\"?[a-z=]{0,3}\"?".prop_map(Into::into)]
+    }
+
+    proptest! {
+        #[test]
+        fn the_rest_is_all_pieces_but_ours_in_order(
+            lines in prop::collection::vec(prop::collection::vec(piece(), 1..8), 0..4),
+        ) {
+            let joined: Vec<Vec<u8>> = lines.iter().map(|line| line.join(&b';')).collect();
+            let taken = take(joined.iter().map(Vec::as_slice), "s_lb");
+            let rest = taken.rest.unwrap_or(joined);
+            // Blank pieces aside: a line of nothing else is dropped.
+            let told = |lines: &[Vec<u8>]| -> Vec<Vec<u8>> {
+                let pieces = lines.iter().flat_map(|line| line.split(|&byte| byte == b';'));
+                pieces.map(|p| p.trim_ascii().to_vec()).filter(|p| !p.is_empty()).collect()
+            };
+            let all: Vec<Vec<u8>> = lines.into_iter().flatten().collect();
+            let others: Vec<_> =
+                all.into_iter().filter(|piece| value(piece, "s_lb").is_none()).collect();
+            prop_assert_eq!(told(&rest), told(&others));
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The debug headers that only a filter can give; Envoy's own formatters give the others.
+
+/// The endpoint that answered, or was tried last: `ip:port`.
+pub const UPSTREAM_ADDR: &str = "x-upstream-addr";
+
+/// How long the endpoint took: seconds with milliseconds, such as `0.012`.
+pub const UPSTREAM_RESPONSE_TIME: &str = "x-upstream-response-time";
+
+/// The value of [`UPSTREAM_RESPONSE_TIME`] between two times in nanoseconds; 0 if the clock was set
+/// back between them.
+pub fn response_time(start: u64, end: u64) -> String {
+    let elapsed = std::time::Duration::from_nanos(end.saturating_sub(start));
+    format!("{}.{:03}", elapsed.as_secs(), elapsed.subsec_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_seconds_with_milliseconds() {
+        let cases = [
+            (0, "0.000"),
+            (999_999, "0.000"),
+            (12_345_678, "0.012"),
+            (1_002_000_000, "1.002"),
+            (61_999_999_999, "61.999"),
+        ];
+        for (elapsed, expected) in cases {
+            assert_eq!(response_time(5, 5 + elapsed), expected);
+        }
+        assert_eq!(response_time(5, 4), "0.000");
+    }
+}

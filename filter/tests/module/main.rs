@@ -1,0 +1,312 @@
+//! The module that Envoy loads, driven through its ABI. Build it first: `cargo wasm`.
+
+#![cfg(not(target_family = "wasm"))]
+
+mod host;
+
+use host::{Calls, Headers, ROOT, Vm};
+use waggle_filter::config::{InfoHeaders, PIN_HEADER, PluginConfig, RouteConfig};
+
+const HERE: &str = "10.0.1.4:8080";
+const ELSEWHERE: &str = "10.0.1.5:8080";
+const STREAM: u32 = 7;
+const ROUTE: &str = "xds.route_metadata.filter_metadata.waggle.route";
+
+fn config(info_headers: InfoHeaders) -> Vec<u8> {
+    let keys = vec!["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=".to_owned()];
+    PluginConfig { keys, info_headers }.encode().unwrap()
+}
+
+/// A configured VM on a sticky route, whose requests are answered by [`HERE`].
+fn vm() -> Vm {
+    let mut vm = Vm::start();
+    assert!(vm.configure(ROOT, &config(InfoHeaders::Shown)));
+    let services = vec!["demo".to_owned()];
+    let route = RouteConfig { cookie: "session".into(), path: "/".into(), services };
+    vm.state().clock = 1_700_000_000_000_000_000;
+    vm.state().properties.extend([
+        (ROUTE, route.pack().into_bytes()),
+        ("upstream.address", HERE.into()),
+        ("xds.upstream_host_metadata.filter_metadata.waggle.service", b"demo".to_vec()),
+        ("response.code_details", b"via_upstream".to_vec()),
+    ]);
+    vm
+}
+
+fn headers<V: AsRef<[u8]>>(lines: &[(&str, V)]) -> Headers {
+    lines.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_ref().to_vec())).collect()
+}
+
+fn values(headers: &Headers, name: &str) -> Vec<String> {
+    let lines = headers.iter().filter(|(key, _)| key == name.as_bytes());
+    lines.map(|(_, value)| value.escape_ascii().to_string()).collect()
+}
+
+/// One request with these headers and its response with those.
+fn visit(vm: &mut Vm, request: Headers, response: Headers) -> (Headers, Headers) {
+    vm.create_context(STREAM, ROOT);
+    let request = vm.request(STREAM, request);
+    vm.state().clock += 12_345_678;
+    let response = vm.response(STREAM, response);
+    vm.delete(STREAM);
+    (request, response)
+}
+
+/// The cookie of a first visit.
+fn pin(vm: &mut Vm) -> String {
+    let (_, response) = visit(vm, vec![], vec![]);
+    let [line] = &values(&response, "set-cookie")[..] else { panic!("{response:?}") };
+    line.split(';').next().unwrap().to_owned()
+}
+
+#[test]
+fn the_module_asks_envoy_for_little_and_is_called_for_headers_alone() {
+    let (mut imports, mut exports) = host::interface();
+    imports.sort();
+    exports.sort();
+    let wasi = ["environ_get", "environ_sizes_get", "fd_write", "proc_exit"];
+    let calls = [
+        "proxy_add_header_map_value",
+        "proxy_get_buffer_bytes",
+        "proxy_get_current_time_nanoseconds",
+        "proxy_get_header_map_pairs",
+        "proxy_get_property",
+        "proxy_log",
+        "proxy_remove_header_map_value",
+        "proxy_replace_header_map_value",
+        "random_get",
+    ];
+    assert_eq!(imports, [&wasi[..], &calls].concat());
+    let callbacks = [
+        "_initialize",
+        "memory",
+        "proxy_abi_version_0_2_1",
+        "proxy_on_configure",
+        "proxy_on_context_create",
+        "proxy_on_delete",
+        "proxy_on_memory_allocate",
+        "proxy_on_request_headers",
+        "proxy_on_response_headers",
+    ];
+    assert_eq!(exports, callbacks);
+}
+
+#[test]
+fn a_bad_configuration_is_refused_and_told() {
+    let without_keys = PluginConfig::default().encode().unwrap();
+    let bad_key = PluginConfig { keys: vec!["s3cret".into()], ..PluginConfig::default() };
+    let cases = [
+        (b"".as_slice(), "no inline_bytes"),
+        (b"\xff\xff", "not a GenericSecret"),
+        (&without_keys, "no session key"),
+        (&bad_key.encode().unwrap(), "session key 0 is not"),
+    ];
+    for (configuration, expected) in cases {
+        let mut vm = Vm::start();
+        assert!(!vm.configure(ROOT, configuration), "{expected}");
+        let log = &vm.state().log;
+        assert!(log.contains(expected), "{log}");
+        assert!(!log.contains("s3cret"), "{log}");
+    }
+}
+
+#[test]
+fn a_request_without_cookies_is_not_pinned_and_its_response_pins() {
+    let mut vm = vm();
+    let lines = headers(&[(":path", "/"), ("accept", "*/*")]);
+    let (request, response) = visit(&mut vm, lines.clone(), headers(&[(":status", "200")]));
+    assert_eq!(request, lines);
+    let [line] = &values(&response, "set-cookie")[..] else { panic!("{response:?}") };
+    assert!(line.ends_with("; Path=/; HttpOnly; SameSite=Lax"), "{line}");
+}
+
+#[test]
+fn a_request_over_tls_gets_a_secure_cookie() {
+    let (_, response) = visit(&mut vm(), headers(&[(":scheme", "https")]), vec![]);
+    let [line] = &values(&response, "set-cookie")[..] else { panic!("{response:?}") };
+    assert!(line.contains("; Secure"), "{line}");
+}
+
+#[test]
+fn a_token_pins_and_does_not_reach_the_task() {
+    let mut vm = vm();
+    let cookie = format!("a=1; {}; session=x", pin(&mut vm));
+    let (request, response) = visit(&mut vm, headers(&[("cookie", cookie)]), vec![]);
+    assert_eq!(values(&request, PIN_HEADER), ["MTAuMC4xLjQ6ODA4MA=="]);
+    assert_eq!(values(&request, "cookie"), ["a=1; session=x"]);
+    assert_eq!(values(&response, "set-cookie"), [""; 0]);
+}
+
+#[test]
+fn a_token_on_one_of_several_lines_pins_and_the_lines_stay() {
+    let mut vm = vm();
+    let token = format!("{}; b=2", pin(&mut vm));
+    let lines = [("cookie", "a=1"), ("cookie", &token), ("x", "y"), ("cookie", "c=3")];
+    let (request, _) = visit(&mut vm, headers(&lines), vec![]);
+    assert_eq!(values(&request, PIN_HEADER).len(), 1);
+    assert_eq!(values(&request, "cookie"), ["a=1", "b=2", "c=3"]);
+}
+
+#[test]
+fn a_client_cannot_pin_itself() {
+    for path in [ROUTE, "none"] {
+        let mut vm = vm();
+        let route = vm.state().properties.remove(ROUTE).unwrap();
+        vm.state().properties.insert(path, route);
+        let lines = [("cookie", "session_lb=MTAuMC4xLjQ6ODA4MA=="), (PIN_HEADER, "x")];
+        let (request, _) = visit(&mut vm, headers(&lines), vec![]);
+        assert_eq!(values(&request, PIN_HEADER), [""; 0]);
+    }
+}
+
+#[test]
+fn no_cookie_ends_the_vm() {
+    let mut vm = vm();
+    let long = format!("session_lb={}", "A".repeat(60 * 1024));
+    let many = "session_lb=; ".repeat(5000);
+    let cases: [(&[u8], &[&str]); 6] = [
+        (b"a=\xff\xfe; b=1", &[r"a=\xff\xfe; b=1"]),
+        (b"session_lb=\xff; a=\xff", &[r"a=\xff"]),
+        (b"session_lb=\"", &[]),
+        (b"\0;=;;session_lb", &[r"\x00;=;;session_lb"]),
+        (long.as_bytes(), &[]),
+        (many.as_bytes(), &[]),
+    ];
+    for (cookie, expected) in cases {
+        let (request, response) = visit(&mut vm, headers(&[("cookie", cookie)]), vec![]);
+        assert_eq!(values(&request, "cookie"), expected);
+        assert_eq!(values(&response, "set-cookie").len(), 1, "{}", cookie.escape_ascii());
+    }
+}
+
+#[test]
+fn another_endpoint_pins_anew_and_envoys_cue_goes_no_further() {
+    let mut vm = vm();
+    let cookie = pin(&mut vm);
+    vm.state().properties.insert("upstream.address", ELSEWHERE.into());
+    let cue = headers(&[(PIN_HEADER, "MTAuMC4xLjU6ODA4MA==")]);
+    let (_, response) = visit(&mut vm, headers(&[("cookie", cookie)]), cue);
+    assert_eq!(values(&response, "set-cookie").len(), 1);
+    assert_eq!(values(&response, PIN_HEADER), [""; 0]);
+}
+
+#[test]
+fn a_task_cannot_choose_the_endpoint_of_a_token() {
+    let mut vm = vm();
+    let cookie = headers(&[("cookie", pin(&mut vm))]);
+    let (_, response) = visit(&mut vm, cookie, headers(&[(PIN_HEADER, "MTAuMC4xLjU6ODA4MA==")]));
+    assert_eq!(values(&response, "set-cookie"), [""; 0]);
+    assert_eq!(values(&response, PIN_HEADER), [""; 0]);
+}
+
+#[test]
+fn the_applications_set_cookie_lines_stay_and_ours_follows() {
+    let mut vm = vm();
+    let lines = ["a=\u{ff}", "session=1; Path=/app; Max-Age=60", "b=2"];
+    let response = headers(&lines.map(|line| ("set-cookie", line)));
+    let (_, response) = visit(&mut vm, vec![], response);
+    let lines = values(&response, "set-cookie");
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert_eq!(lines[1], "session=1; Path=/app; Max-Age=60");
+    assert!(lines[3].ends_with("; Path=/app; Max-Age=60; HttpOnly"), "{}", lines[3]);
+}
+
+#[test]
+fn envoys_own_reply_sets_no_cookie_and_names_the_endpoint_tried() {
+    let mut vm = vm();
+    let details = b"upstream_reset_before_response_started".to_vec();
+    vm.state().properties.insert("response.code_details", details);
+    let (_, response) = visit(&mut vm, vec![], headers(&[(":status", "503")]));
+    assert_eq!(values(&response, "set-cookie"), [""; 0]);
+    assert_eq!(values(&response, "x-upstream-addr"), [HERE]);
+
+    vm.state().properties.remove("upstream.address");
+    let (_, response) = visit(&mut vm, vec![], headers(&[("x-upstream-addr", "forged")]));
+    assert_eq!(response, headers::<&str>(&[]));
+}
+
+#[test]
+fn debug_headers_replace_the_tasks_own() {
+    let mut vm = vm();
+    vm.state().properties.remove(ROUTE);
+    let forged = [("x-upstream-addr", "a"), ("x-upstream-addr", "b")];
+    let (_, response) = visit(&mut vm, vec![], headers(&forged));
+    let expected = [("x-upstream-addr", HERE), ("x-upstream-response-time", "0.012")];
+    assert_eq!(response, headers(&expected));
+}
+
+#[test]
+fn hidden_debug_headers_are_not_set() {
+    let mut vm = vm();
+    assert!(vm.configure(ROOT, &config(InfoHeaders::Hidden)));
+    let (_, response) = visit(&mut vm, vec![], vec![]);
+    assert_eq!(values(&response, "set-cookie").len(), 1);
+    assert_eq!(response.len(), 1);
+}
+
+#[test]
+fn without_randomness_no_token_is_issued() {
+    let mut vm = vm();
+    vm.state().calls = Calls::WorkWithoutRandomness;
+    let (_, response) = visit(&mut vm, vec![], vec![]);
+    assert_eq!(values(&response, "set-cookie"), [""; 0]);
+    assert_eq!(values(&response, "x-upstream-addr"), [HERE]);
+}
+
+#[test]
+fn no_failed_call_of_envoy_ends_the_vm() {
+    let mut vm = vm();
+    let cookie = headers(&[("cookie", pin(&mut vm))]);
+    vm.state().calls = Calls::Fail;
+    visit(&mut vm, cookie.clone(), vec![]);
+    assert!(!vm.configure(ROOT, &config(InfoHeaders::Shown)));
+    vm.state().calls = Calls::Work;
+    let (request, _) = visit(&mut vm, cookie, vec![]);
+    assert_eq!(values(&request, PIN_HEADER).len(), 1);
+}
+
+#[test]
+fn callbacks_in_an_odd_order_end_no_vm() {
+    let mut vm = vm();
+    vm.response(STREAM, vec![]);
+    vm.create_context(STREAM, 99);
+    vm.request(STREAM, vec![]);
+    vm.create_context(STREAM, ROOT);
+    let response = vm.response(STREAM, vec![]);
+    assert_eq!(response, headers(&[("x-upstream-addr", HERE)]));
+    vm.delete(STREAM);
+    vm.delete(STREAM);
+}
+
+#[test]
+fn a_new_configuration_leaves_streams_of_the_old_one_alone() {
+    let mut vm = vm();
+    let (new_root, new_stream) = (2, 8);
+    vm.create_context(STREAM, ROOT);
+    vm.request(STREAM, vec![]);
+    vm.create_context(new_root, 0);
+    assert!(vm.configure(new_root, &config(InfoHeaders::Hidden)));
+    vm.delete(ROOT);
+    vm.create_context(new_stream, new_root);
+    vm.request(new_stream, vec![]);
+    assert_eq!(values(&vm.response(STREAM, vec![]), "x-upstream-addr"), [HERE]);
+    assert_eq!(values(&vm.response(new_stream, vec![]), "x-upstream-addr"), [""; 0]);
+}
+
+#[test]
+fn requests_leave_no_memory_behind() {
+    let mut vm = vm();
+    let cookie = format!("a={}; {}", "x".repeat(20_000), pin(&mut vm));
+    let mut visits = |count| {
+        for _ in 0..count {
+            visit(
+                &mut vm,
+                headers(&[("cookie", &cookie)]),
+                headers(&[("set-cookie", "session=1")]),
+            );
+        }
+        vm.memory_size()
+    };
+    let warm = visits(50);
+    assert_eq!(visits(500), warm);
+}
