@@ -2,17 +2,81 @@
 //!
 //! Docker's all-optional answers are converted to these types once, at the edge. Only what routing
 //! needs is kept: environment variables, arguments and mounts of services are secrets of their
-//! owners and never reach this memory.
+//! owners; they pass through as bytes and are never decoded, kept or logged.
+//!
+//! [`run`] is the source. Its parts, in the order in which an answer passes them:
+//!
+//! ```text
+//! docker ─▶ convert ─▶ reader ─▶ belief ─▶ Observed
+//!             pace, events: when to read
+//! ```
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+mod address;
+mod belief;
+mod convert;
+mod docker;
+mod events;
 mod id;
+mod pace;
+mod poll;
+mod reader;
+mod shape;
 
+pub use address::{Address, AddressError};
 pub use id::{NetworkId, NodeId, ServiceId, ServiceName, TaskId};
+pub use poll::{Settings, run};
+
+/// A picture, and what it is worth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// The Swarm.
+    pub picture: Arc<Picture>,
+    /// Where the picture is from.
+    pub freshness: Freshness,
+}
+
+/// Where a picture is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Freshness {
+    /// An earlier run kept it; nothing has been read since.
+    Kept,
+    /// It was read in this run. How long ago tells [`Health::staleness`].
+    Live,
+}
+
+/// How the reading of the Swarm goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Health {
+    /// The address that is read.
+    pub source: String,
+    /// The version of the API that was agreed on, such as `1.44`; none before the first answer.
+    pub api_version: Option<String>,
+    /// When the last complete read ended; none before the first.
+    pub last_complete: Option<Instant>,
+    /// What the last cycle failed with, and what to do; none if it was complete.
+    pub failing: Option<String>,
+    /// Why the last complete read is not believed; none if it is.
+    pub doubt: Option<String>,
+    /// Cycles that were complete.
+    pub complete_cycles: u64,
+    /// Cycles, or tries to connect, that failed.
+    pub failed_cycles: u64,
+}
+
+impl Health {
+    /// How old the last complete read is; none before the first.
+    pub fn staleness(&self, now: Instant) -> Option<Duration> {
+        self.last_complete.map(|last| now.saturating_duration_since(last))
+    }
+}
 
 /// Everything the controller knows of a Swarm at one moment, from reads that all succeeded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +106,8 @@ pub struct Service {
     pub labels: BTreeMap<String, String>,
     /// The `com.docker.lb.*` labels of its containers: a common mistake that deserves a hint.
     pub misplaced_labels: BTreeMap<String, String>,
-    /// The networks that the service is attached to by its specification, ingress left out.
+    /// The networks that the service is attached to by its specification, in its order; ingress,
+    /// and what is not in [`Picture::networks`] (such as `host`), left out.
     pub networks: Vec<NetworkId>,
     /// Its virtual IPs by network; empty with `--endpoint-mode dnsrr`.
     pub vips: BTreeMap<NetworkId, IpAddr>,

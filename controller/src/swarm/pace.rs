@@ -1,0 +1,119 @@
+//! How often Docker is asked: a budget against the two seconds that a stopping task still serves.
+
+use std::time::Duration;
+
+/// Between the beginnings of two reads while something moves.
+const QUICK: Duration = Duration::from_millis(250);
+/// Between the beginnings of two reads while nothing moves.
+const CALM: Duration = Duration::from_millis(500);
+/// How long an event makes us expect more.
+const ECHO: Duration = Duration::from_secs(30);
+/// Reads take at most one part in so many of the time.
+const SHARE: u32 = 10;
+
+/// The first and the longest pause after a failed cycle.
+const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
+/// Whether tasks are likely to change soon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Activity {
+    /// A service updates, a task is not yet running, or an event came lately.
+    Moving,
+    /// None of these.
+    Still,
+}
+
+impl Activity {
+    /// The activity after an event that came so long ago, given what the picture shows.
+    pub(super) fn of(picture: Self, since_event: Option<Duration>) -> Self {
+        match since_event {
+            Some(since) if since < ECHO => Self::Moving,
+            _ => picture,
+        }
+    }
+}
+
+/// How long to wait after a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pause {
+    /// Even if an event comes.
+    pub(super) least: Duration,
+    /// If none comes.
+    pub(super) most: Duration,
+}
+
+/// The pause after a complete read that took so long.
+pub(super) fn pause(activity: Activity, took: Duration) -> Pause {
+    let interval = match activity {
+        Activity::Moving => QUICK,
+        Activity::Still => CALM,
+    };
+    let least = took.saturating_mul(SHARE - 1);
+    Pause { least, most: interval.saturating_sub(took).max(least) }
+}
+
+/// The pause after so many failures in a row (1 or more). `jitter` is from 0 to 1 and shortens it
+/// by up to half, so that controllers that failed together do not return together.
+pub(super) fn retry(failures: u32, jitter: f64) -> Duration {
+    let (first, longest) = RETRY;
+    let doublings = failures.saturating_sub(1).min(16);
+    let full = first.saturating_mul(1 << doublings).min(longest);
+    full.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn reads_follow_activity_and_never_take_more_than_a_tenth_of_the_time() {
+        use Activity::{Moving, Still};
+        for (activity, took, least, most) in [
+            (Moving, ms(0), ms(0), ms(250)),
+            (Still, ms(0), ms(0), ms(500)),
+            (Moving, ms(5), ms(45), ms(245)),
+            (Still, ms(5), ms(45), ms(495)),
+            (Moving, ms(25), ms(225), ms(225)),
+            (Still, ms(25), ms(225), ms(475)),
+            (Moving, ms(100), ms(900), ms(900)),
+            (Still, ms(100), ms(900), ms(900)),
+        ] {
+            assert_eq!(pause(activity, took), Pause { least, most }, "{activity:?} {took:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_keeps_us_quick_for_half_a_minute() {
+        use Activity::{Moving, Still};
+        for (picture, since, activity) in [
+            (Still, None, Still),
+            (Moving, None, Moving),
+            (Still, Some(ms(0)), Moving),
+            (Still, Some(ms(29_999)), Moving),
+            (Still, Some(ms(30_000)), Still),
+            (Moving, Some(ms(30_000)), Moving),
+        ] {
+            assert_eq!(Activity::of(picture, since), activity, "{picture:?} {since:?}");
+        }
+    }
+
+    #[test]
+    fn failures_are_retried_ever_later_up_to_five_seconds() {
+        for (failures, jitter, pause) in [
+            (1, 0.0, ms(250)),
+            (1, 1.0, ms(125)),
+            (2, 0.0, ms(500)),
+            (5, 0.0, ms(4_000)),
+            (6, 0.0, ms(5_000)),
+            (u32::MAX, 0.0, ms(5_000)),
+            (u32::MAX, 1.0, ms(2_500)),
+            (0, 0.0, ms(250)),
+        ] {
+            assert_eq!(retry(failures, jitter), pause, "{failures} {jitter}");
+        }
+    }
+}
