@@ -19,7 +19,8 @@ find /sys/fs/cgroup -maxdepth 2 -type d -name 'waggle-*' -printf '%f\n' | sort -
 exec 3<&0
 setpriv --pdeathsig KILL unshare --pid --fork --kill-child --mount-proc "$@" </dev/null >&2 3<&- &
 engine=$!
-{ read -r _ <&3; kill -KILL $engine; } >&2 &
+# The namespace ends with its first process, which `unshare` then reaps.
+{ read -r _ <&3; kill -KILL $(cat /proc/$engine/task/$engine/children) || kill -KILL $engine; } >&2 &
 watch=$!
 echo $engine
 exec >&2
