@@ -1,3 +1,5 @@
-//! The rigs of the end-to-end tests and of the demo walk.
+//! Rigs: what the end-to-end tests and the demo walk stand on.
 
 pub mod engine;
+pub mod private_swarm;
+pub mod sandbox;

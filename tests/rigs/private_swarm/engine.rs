@@ -1,0 +1,243 @@
+//! The engine of a private Swarm, as it is asked and told.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::{Image, VipForwarding};
+use crate::sandbox::run;
+
+pub(super) const SOCKET: &str = "/run/docker.sock";
+pub(super) const LOG: &str = "/run/engine.log";
+/// Between two looks at something that is waited for.
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
+/// How long tasks may take until they run.
+const TASKS: Duration = Duration::from_secs(30);
+
+/// A way to speak to the engine. It can be cloned and sent to other threads of the sandbox; it does
+/// not keep the engine alive.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    client: PathBuf,
+    pub(super) process: u32,
+}
+
+/// A task that Swarm wants to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    /// The task's ID.
+    pub id: String,
+    /// The ID of its service.
+    pub service: String,
+    /// `running`, or how far it has come.
+    pub state: String,
+    /// Its container, once it has one.
+    pub container: Option<String>,
+    /// Its address on each network, by the network's name.
+    pub addresses: BTreeMap<String, IpAddr>,
+}
+
+impl Engine {
+    pub(super) fn new(client: PathBuf) -> Self {
+        Self { client, process: 0 }
+    }
+
+    /// The engine's socket; the path means this engine only inside of the sandbox.
+    pub fn socket(&self) -> &'static Path {
+        Path::new(SOCKET)
+    }
+
+    /// The engine's process, to be signalled: stopped (`SIGSTOP`), its API hangs and its tasks run.
+    pub fn process(&self) -> u32 {
+        self.process
+    }
+
+    /// Runs the Docker CLI against this engine and returns what it printed.
+    ///
+    /// # Errors
+    ///
+    /// If it fails, with the command and what it complained.
+    pub fn docker<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<String> {
+        run(self.client().args(arguments))
+    }
+
+    /// The Docker CLI, about to be run against this engine.
+    pub fn client(&self) -> Command {
+        let mut command = Command::new(&self.client);
+        command
+            .env_remove("DOCKER_CONTEXT")
+            .env("DOCKER_CONFIG", "/run/docker-cli")
+            .env("DOCKER_HOST", format!("unix://{SOCKET}"));
+        command
+    }
+
+    /// Asks the engine's API, such as `/services`, with the call's filters.
+    ///
+    /// # Errors
+    ///
+    /// If the engine refuses, or answers something else than a `T`.
+    pub fn get<T: DeserializeOwned>(&self, path: &str, filters: &serde_json::Value) -> Result<T> {
+        let answer = run(Command::new("curl")
+            .args(["--silent", "--show-error", "--fail", "--unix-socket", SOCKET])
+            .args(["--get", "--data-urlencode", &format!("filters={filters}")])
+            .arg(format!("http://docker{path}")))?;
+        serde_json::from_str(&answer).with_context(|| format!("GET {path} answered {answer}"))
+    }
+
+    /// Imports an image.
+    ///
+    /// # Errors
+    ///
+    /// If a file of it is missing, with the command that builds it.
+    pub fn import(&self, image: &Image) -> Result<()> {
+        image.import(self)
+    }
+
+    /// The tasks of a service that Swarm wants to run, whatever their state.
+    ///
+    /// # Errors
+    ///
+    /// If the engine refuses.
+    pub fn tasks(&self, service: &str) -> Result<Vec<Task>> {
+        self.wanted_tasks(&json!({ "service": [service], "desired-state": ["running"] }))
+    }
+
+    pub(super) fn wanted_tasks(&self, filters: &serde_json::Value) -> Result<Vec<Task>> {
+        let tasks: Vec<EngineTask> = self.get("/tasks", filters)?;
+        Ok(tasks.into_iter().map(Task::from).collect())
+    }
+
+    /// Waits until a service has exactly this many tasks and all of them run.
+    ///
+    /// # Errors
+    ///
+    /// If that takes more than 30 seconds, with the tasks as they are then.
+    pub fn wait_running(&self, service: &str, count: usize) -> Result<Vec<Task>> {
+        let deadline = Instant::now() + TASKS;
+        loop {
+            let tasks = self.tasks(service)?;
+            if tasks.len() == count && tasks.iter().all(|task| task.state == "running") {
+                return Ok(tasks);
+            }
+            if Instant::now() > deadline {
+                let told = self.docker(["service", "ps", "--no-trunc", service])?;
+                bail!("{service} does not run {count} tasks within {TASKS:?}:\n{told}");
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// A program of the machine, about to be run in the network of a container.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such container, or it has ended.
+    pub fn inside(&self, container: &str, program: &str) -> Result<Command> {
+        let key = self.docker(["inspect", "-f", "{{.NetworkSettings.SandboxKey}}", container])?;
+        ensure!(!key.is_empty(), "the container {container} has no network any more");
+        let mut command = Command::new("nsenter");
+        // The engine mounts the network namespaces in a mount namespace of its own.
+        command.arg(format!("--net=/proc/{}/root{key}", self.process)).arg(program);
+        Ok(command)
+    }
+
+    /// Where the kernel has no IPVS, makes VIPs work for the tasks of one service (the proxy).
+    ///
+    /// # Errors
+    ///
+    /// If the rules cannot be written.
+    pub fn forward_vips(&self, client: &str) -> Result<VipForwarding> {
+        VipForwarding::start(self.clone(), client)
+    }
+
+    /// What the engine has logged so far.
+    ///
+    /// # Errors
+    ///
+    /// Outside of the sandbox.
+    pub fn log(&self) -> Result<String> {
+        Ok(fs::read_to_string(LOG)?)
+    }
+}
+
+/// A task as the engine tells it, of what is used here.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct EngineTask {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "ServiceID")]
+    service_id: String,
+    status: Status,
+    #[serde(default)]
+    networks_attachments: Vec<Attachment>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Status {
+    state: String,
+    #[serde(default)]
+    container_status: ContainerStatus,
+}
+
+#[derive(Default, Deserialize)]
+struct ContainerStatus {
+    #[serde(default, rename = "ContainerID")]
+    container_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Attachment {
+    network: Network,
+    #[serde(default)]
+    addresses: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Network {
+    spec: Spec,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Spec {
+    name: String,
+}
+
+impl From<EngineTask> for Task {
+    fn from(task: EngineTask) -> Self {
+        let container = Some(task.status.container_status.container_id);
+        let addresses = task.networks_attachments.into_iter().filter_map(|attachment| {
+            let address = attachment.addresses.first()?;
+            Some((attachment.network.spec.name, without_prefix(address)?))
+        });
+        Self {
+            id: task.id,
+            service: task.service_id,
+            state: task.status.state,
+            container: container.filter(|id| !id.is_empty()),
+            addresses: addresses.collect(),
+        }
+    }
+}
+
+/// The address of `10.0.1.3/24`.
+pub(super) fn without_prefix(written: &str) -> Option<IpAddr> {
+    written.split('/').next()?.parse().ok()
+}

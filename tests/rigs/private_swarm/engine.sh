@@ -1,0 +1,35 @@
+#!/bin/sh
+# Runs a Docker engine in a process namespace of its own, until standard input ends: it does so
+# however the test ends. Then ends all that runs in the namespace and removes its cgroups.
+#
+#   engine.sh CGROUP dockerd ARGUMENT…     prints the process that holds the engine
+#
+# CGROUP is waggle-N, where N is the thread that the test runs on.
+cgroup=$1
+shift
+
+sweep() {
+    find /sys/fs/cgroup -depth -type d \( -path "*/$1" -o -path "*/$1/*" \) -exec rmdir {} +
+}
+
+# Where this script itself was killed, its cgroups are still there.
+find /sys/fs/cgroup -maxdepth 2 -type d -name 'waggle-*' -printf '%f\n' | sort -u |
+    while read -r old; do [ -e "/proc/${old#waggle-}" ] || sweep "$old"; done
+
+exec 3<&0
+setpriv --pdeathsig KILL unshare --pid --fork --kill-child --mount-proc "$@" </dev/null >&2 3<&- &
+engine=$!
+# The namespace ends with its first process, which `unshare` then reaps.
+{ read -r _ <&3; kill -KILL $(cat /proc/$engine/task/$engine/children) || kill -KILL $engine; } >&2 &
+watch=$!
+echo $engine
+exec >&2
+wait $engine
+kill $watch
+
+# The last processes of the namespace leave their cgroups a moment after its first one.
+tries=0
+until sweep "$cgroup" 2>/dev/null || [ $tries = 200 ]; do
+    tries=$((tries + 1))
+    sleep 0.05
+done

@@ -1,0 +1,116 @@
+//! Images for an engine that reaches no registry: files of this machine, under the names that the
+//! examples use.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::Engine;
+use crate::sandbox::run;
+
+/// A static binary's target, so that an image needs nothing else.
+const STATIC: &str = "x86_64-unknown-linux-musl";
+
+/// An image to be imported.
+#[derive(Debug, Clone)]
+pub struct Image {
+    name: &'static str,
+    /// Where a file is in the image, and where it comes from.
+    files: BTreeMap<PathBuf, PathBuf>,
+    /// Lines of a Dockerfile.
+    settings: Vec<&'static str>,
+    /// How to make the files.
+    made_by: &'static str,
+}
+
+impl Image {
+    /// `waggle/demo`: the demo application.
+    pub fn demo() -> Self {
+        Self {
+            name: "waggle/demo",
+            files: [("/waggle-demo".into(), built(&format!("{STATIC}/release/waggle-demo")))]
+                .into(),
+            settings: vec!["ENTRYPOINT [\"/waggle-demo\"]", "EXPOSE 8080"],
+            made_by: "cargo build --release --package waggle-demo --target x86_64-unknown-linux-musl",
+        }
+    }
+
+    /// `waggle/controller`: what `controller/Dockerfile` makes.
+    pub fn controller() -> Self {
+        let module = "wasm32-wasip1/release/waggle_filter.wasm";
+        Self {
+            name: "waggle/controller",
+            files: [
+                ("/waggle".into(), built(&format!("{STATIC}/release/waggle"))),
+                ("/waggle_filter.wasm".into(), built(module)),
+            ]
+            .into(),
+            settings: vec![
+                "ENTRYPOINT [\"/waggle\",\"serve\"]",
+                "ENV WAGGLE_FILTER=/waggle_filter.wasm",
+            ],
+            made_by: "cargo build --release --package waggle-controller \
+                      --target x86_64-unknown-linux-musl && cargo wasm",
+        }
+    }
+
+    /// `envoyproxy/envoy:v1.40.0`: an Envoy binary with the libraries that it is linked to, and a
+    /// shell, which the real image has too and `examples/stack.yml` uses.
+    ///
+    /// # Errors
+    ///
+    /// If `ldd` does not read the binary.
+    pub fn envoy(binary: &Path) -> Result<Self> {
+        let linked = run(Command::new("ldd").arg(binary))?;
+        // `libm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x…)`, `/lib64/ld-linux-x86-64.so.2 (0x…)`
+        let libraries = linked.split_whitespace().filter(|word| word.starts_with('/'));
+        let mut files: BTreeMap<PathBuf, PathBuf> =
+            libraries.map(|path| (path.into(), path.into())).collect();
+        files.insert("/usr/local/bin/envoy".into(), binary.into());
+        files.insert("/bin/sh".into(), "/bin/sh".into());
+        Ok(Self {
+            name: "envoyproxy/envoy:v1.40.0",
+            files,
+            settings: vec!["CMD [\"envoy\"]"],
+            made_by: "tests/tools.sh envoy",
+        })
+    }
+
+    /// Its name, with the tag where that is not `latest`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(super) fn import(&self, engine: &Engine) -> Result<()> {
+        let folder = tempfile::tempdir_in("/run")?;
+        let root = folder.path().join("root");
+        for (target, source) in &self.files {
+            let target = root.join(target.strip_prefix("/")?);
+            fs::create_dir_all(target.parent().context("a file has a folder")?)?;
+            fs::copy(source, &target)
+                .with_context(|| format!("{} is missing: {}", source.display(), self.made_by))?;
+        }
+        let archive = folder.path().join("image.tar");
+        run(Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&archive).arg("."))?;
+        let mut import = engine.client();
+        import.arg("import");
+        for setting in &self.settings {
+            import.args(["--change", setting]);
+        }
+        run(import.arg(archive).arg(self.name))?;
+        Ok(())
+    }
+}
+
+/// A file that Cargo has built.
+fn built(path: &str) -> PathBuf {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target"),
+        PathBuf::from,
+    );
+    target.join(path)
+}
