@@ -1,14 +1,118 @@
 //! All services' intents → hosts, pools and endpoints: who owns what, and who answers.
 //!
-//! Pure: the picture, the ledger and the time go in; the routing and the next ledger come out.
+//! Pure: the picture, the settings, the last turn and the time go in; the next turn comes out.
+//!
+//! ```text
+//! picture ─▶ labels::read ─▶ ownership ─▶ pool ─▶ leaving ─▶ Turn
+//!                 ▲              ▲                   ▲         │
+//!                 └──────────────┴── the last turn ──┴─────────┘
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use crate::labels::{Affinity, Claim, Problem};
-use crate::swarm::{NodeId, ServiceId, ServiceName, TaskId};
+use serde::{Deserialize, Serialize};
+
+use crate::labels::{self, Affinity, Backend, Claim, Intent, Kept, Problem, Surroundings};
+use crate::swarm::{NodeId, Picture, ServiceId, ServiceName, TaskId};
+
+mod leaving;
+mod ownership;
+mod pool;
+
+pub use ownership::ShareHosts;
+
+use ownership::Grant;
+
+/// What the routing depends on beside the Swarm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Who may join a host that another service holds.
+    pub share_hosts: ShareHosts,
+    /// Names or IDs of the networks that the proxy is on; empty where nobody told.
+    pub proxy_networks: BTreeSet<String>,
+    /// How long the last endpoints of a pool are kept after their tasks were first seen to go. A
+    /// task serves for 2 s after it was told to stop; this is less by the time that it takes to
+    /// see that.
+    pub linger: Duration,
+}
+
+/// What one run of [`route`] made, and what the next one needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// The routing.
+    pub routing: Arc<Routing>,
+    /// What outlives a restart.
+    pub ledger: Ledger,
+    /// When to route again even if nothing changes: the end of the first leaving endpoint.
+    pub wake_at: Option<SystemTime>,
+    /// When the tasks of the leaving endpoints were first missed.
+    missed: BTreeMap<TaskId, SystemTime>,
+}
+
+impl Turn {
+    /// The turn to begin with after a restart.
+    pub fn resume(ledger: Ledger) -> Self {
+        Self { ledger, ..Self::default() }
+    }
+}
+
+/// What the routing remembers of the past, kept on disk so that a restart gives no host away.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// The incumbent of each claim. It keeps the claim for as long as it asks for it.
+    holders: BTreeMap<Claim, ServiceId>,
+    /// The required labels of each service, as they were last valid.
+    kept: BTreeMap<ServiceId, Kept>,
+}
+
+/// Routes a whole Swarm, `now`, after the `last` turn.
+///
+/// Equal arguments give equal turns. A service whose labels are bad changes nothing for the others.
+pub fn route(picture: &Picture, settings: &Settings, last: &Turn, now: SystemTime) -> Turn {
+    let mut intents = BTreeMap::new();
+    let mut problems = BTreeMap::new();
+    let mut kept = BTreeMap::new();
+    let nothing = Kept::default();
+    let surroundings =
+        Surroundings { networks: &picture.networks, proxy_networks: &settings.proxy_networks };
+    for (id, service) in &picture.services {
+        let before = last.ledger.kept.get(id).unwrap_or(&nothing);
+        let Some(reading) = labels::read(service, surroundings, before) else { continue };
+        kept.insert(id.clone(), reading.kept);
+        intents.extend(reading.intent.map(|intent| (id.clone(), intent)));
+        problems.insert(id.clone(), reading.problems);
+    }
+
+    let grants = ownership::settle(&intents, &last.ledger.holders, settings.share_hosts);
+    for problem in ownership::problems(&grants, &intents, settings.share_hosts) {
+        problems.entry(problem.service.clone()).or_default().push(problem);
+    }
+
+    let (routes, mut pools) = pool::build(picture, &intents, &grants);
+    let missed = leaving::keep(&mut pools, &routes, picture, last, now, settings.linger);
+    let outcome = |(id, mut problems): (ServiceId, Vec<Problem>)| {
+        problems.sort();
+        let name = picture.services.get(&id)?.name.clone();
+        let standing = intents
+            .get(&id)
+            .map_or(Standing::Rejected, |intent| standing(intent, &grants, &routes, &pools));
+        Some((id, Outcome { name, standing, problems }))
+    };
+    let services = problems.into_iter().filter_map(outcome).collect();
+    Turn {
+        routing: Arc::new(Routing { routes, pools, services }),
+        ledger: Ledger {
+            holders: grants.iter().map(|(claim, to)| (claim.clone(), to.owner.clone())).collect(),
+            kept,
+        },
+        wake_at: missed.values().min().and_then(|missed| missed.checked_add(settings.linger)),
+        missed,
+    }
+}
 
 /// The routing of one Swarm at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,8 +126,8 @@ pub struct Routing {
 }
 
 /// The name of a pool: its services' names, sorted and joined by `+` (`demo`, `demo+demo-canary`),
-/// cut and ended by a hash where that is too long or where the pool's settings differ from another's
-/// with the same services. It is the name of an Envoy cluster.
+/// cut and ended by a hash where that is too long, or where several services share a pool with
+/// settings that another pool of theirs need not have. It is the name of an Envoy cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PoolName(Arc<str>);
 
@@ -90,6 +194,16 @@ pub enum Target {
     Vip,
 }
 
+impl Target {
+    /// The task, unless it is a virtual IP.
+    pub fn task(&self) -> Option<&TaskId> {
+        match self {
+            Self::Task { task, .. } => Some(task),
+            Self::Vip => None,
+        }
+    }
+}
+
 /// Whether a task's endpoint stays or goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
@@ -134,3 +248,33 @@ pub enum Mode {
     /// To its virtual IP.
     Vip,
 }
+
+/// What became of a service: the claims that it was granted, and its own endpoints in their pools.
+fn standing(
+    intent: &Intent,
+    grants: &BTreeMap<Claim, Grant>,
+    routes: &BTreeMap<Claim, PoolName>,
+    pools: &BTreeMap<PoolName, Pool>,
+) -> Standing {
+    let granted =
+        |claim: &&Claim| grants.get(*claim).is_some_and(|grant| grant.includes(&intent.service));
+    let pooled = |claim: &Claim| Some((claim.clone(), routes.get(claim)?.clone()));
+    let claims: BTreeMap<_, _> = intent.claims.iter().filter(granted).filter_map(pooled).collect();
+    if claims.is_empty() {
+        return Standing::Rejected;
+    }
+    let names: BTreeSet<_> = claims.values().collect();
+    let endpoints = names.into_iter().filter_map(|name| pools.get(name));
+    let endpoints = endpoints.flat_map(|pool| &pool.endpoints);
+    let own = endpoints.filter(|endpoint| endpoint.service == intent.service).cloned().collect();
+    let mode = match intent.backend {
+        Backend::Tasks(_) => Mode::Task,
+        Backend::Vip(_) => Mode::Vip,
+    };
+    Standing::Published { mode, claims, endpoints: pool::in_order(own) }
+}
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,9 @@
 
 use crate::swarm::{ServiceId, ServiceName};
 
+/// How much of a value a problem shows, in characters.
+const SHOWN: usize = 200;
+
 /// Something about one service that its owner should know.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Problem {
@@ -15,12 +18,58 @@ pub struct Problem {
     pub service_name: ServiceName,
     /// The label at fault, with its prefix.
     pub label: Option<String>,
-    /// The label's value, as written, cut at 200 characters.
+    /// The label's value (of a list, the item), as written, cut at 200 characters, with control
+    /// characters escaped.
     pub value: Option<String>,
     /// What is wrong, what was expected, and what Waggle does instead.
     pub message: String,
     /// What to do about it.
     pub fix: String,
+}
+
+impl Problem {
+    /// A problem of a service; [`Problem::at`] adds the label.
+    pub fn new(
+        code: Code,
+        severity: Severity,
+        service: (&ServiceId, &ServiceName),
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self {
+            code,
+            severity,
+            service: service.0.clone(),
+            service_name: service.1.clone(),
+            label: None,
+            value: None,
+            message: message.into(),
+            fix: fix.into(),
+        }
+    }
+
+    /// Names the label at fault, and its value where it has one.
+    #[must_use]
+    pub fn at(self, key: &str, value: Option<&str>) -> Self {
+        Self { label: Some(shown(key)), value: value.map(shown), ..self }
+    }
+}
+
+/// A text of a user's as it may be printed: cut, and without control characters.
+pub(super) fn shown(text: &str) -> String {
+    let mut out = String::new();
+    for (at, character) in text.chars().enumerate() {
+        if at == SHOWN {
+            out.push('…');
+            break;
+        }
+        if character.is_control() {
+            out.extend(character.escape_default());
+        } else {
+            out.push(character);
+        }
+    }
+    out
 }
 
 /// How bad a problem is.
@@ -35,10 +84,123 @@ pub enum Severity {
     Information,
 }
 
-/// The kinds of problems. Their names are stable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Code {
-    /// Several services share a host; their tasks form one pool.
-    SharesHost,
+/// Defines [`Code`] with what its documentation prints, so that no code goes without.
+macro_rules! codes {
+    ($($variant:ident $name:literal: $meaning:literal, $remedy:literal;)*) => {
+        /// The kinds of problems. Their names are stable.
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize
+        )]
+        pub enum Code {
+            $(#[doc = $meaning] #[serde(rename = $name)] $variant,)*
+        }
+
+        impl Code {
+            /// Every code, in the order of the documentation.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The stable name.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// What it says, in Markdown.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)* }
+            }
+
+            /// What to do about it, in Markdown.
+            pub fn remedy(self) -> &'static str {
+                match self { $(Self::$variant => $remedy,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    MisplacedLabels "misplaced-labels":
+        "`com.docker.lb.*` labels are on the service's containers. They are ignored; with none on the service itself, it is not routed.",
+        "Put them on the service: `docker service update --label-add`, in Compose `deploy.labels`.";
+    NoHosts "no-hosts":
+        "No host is left to route, and the service is no default backend. It is not routed, unless it worked before: then its last valid hosts hold.",
+        "Set `hosts`, or `default_backend=true`.";
+    BadHost "bad-host":
+        "An item of `hosts` is no host name. The others hold.",
+        "Write a bare name, such as `app.example.org` or `*.example.org`.";
+    TooManyHosts "too-many-hosts":
+        "More than 64 items in `hosts`. The first 64 hold.",
+        "Split the service, or use a `*.suffix`.";
+    MissingPort "missing-port":
+        "`port` is missing. The service is not routed.",
+        "Set `port` to what the application listens on in its container.";
+    BadPort "bad-port":
+        "`port` is no number from 1 to 65535. The last valid one holds; without one, the service is not routed.",
+        "Set `port` to what the application listens on in its container.";
+    NoNetwork "no-network":
+        "The service is attached to no overlay network. It is not routed.",
+        "Attach it to one that the proxy is on.";
+    UnknownNetwork "unknown-network":
+        "The service is not attached to a network of this name or ID. The default choice holds.",
+        "Name one of the networks that the message lists.";
+    AmbiguousNetwork "ambiguous-network":
+        "The service is attached to several networks and names none. One that the proxy is on is used, else the first by name.",
+        "Set `network`.";
+    NetworkWithoutProxy "network-without-proxy":
+        "The proxy is not on the service's network (`--proxy-network`): its requests would find no way.",
+        "Attach the proxy to the network, or name another one in `network`.";
+    BadBackendMode "bad-backend-mode":
+        "`backend_mode` is neither `task` nor `vip`. `task` holds.",
+        "Write `task` or `vip`.";
+    VipWithoutAddress "vip-without-address":
+        "`backend_mode=vip`, but the service has no virtual IP on its network (`--endpoint-mode dnsrr`). `task` holds.",
+        "Give the service a virtual IP, or drop the label.";
+    BadCookieName "bad-cookie-name":
+        "`sticky_session_cookie` is no cookie name. Sessions are not sticky.",
+        "Write a name of at most 64 letters, digits and ``!#$%&'*+-.^_`|~``.";
+    StickyWithVip "sticky-with-vip":
+        "`sticky_session_cookie` with `backend_mode=vip`: Swarm chooses the task. The service is routed, and its sessions are not sticky.",
+        "Drop one of the two labels.";
+    BadBoolean "bad-boolean":
+        "A label that is on or off has another value. Its default holds.",
+        "Write `true` or `false`.";
+    ValueTooLong "value-too-long":
+        "A label has more than 4 KiB. It counts as broken.",
+        "Shorten it.";
+    UnknownLabel "unknown-label":
+        "A `com.docker.lb.*` label that does not exist. It is ignored.",
+        "Correct the spelling, or remove it.";
+    UnsupportedLabel "unsupported-label":
+        "A label of Interlock that this version does not implement yet. It is ignored.",
+        "Nothing, if the service works without it.";
+    SharesHost "shares-host":
+        "Several services share a host; their endpoints form one pool.",
+        "Nothing, if it is meant: that is what a canary is.";
+    OptionsDiffer "options-differ":
+        "The service joined a host with options other than those of the service that holds it. The holder's options apply.",
+        "Make the labels of the two services equal.";
+    TwoDefaultBackends "two-default-backends":
+        "Several services are default backends; their endpoints form one pool.",
+        "Keep `default_backend` on one of them, unless it is a canary.";
+    HostRefused "host-refused":
+        "Another service holds the host, and `--share-hosts` does not let this one join. It is not routed there.",
+        "Choose another host, or take it from the other service.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_of_a_value_is_short_and_printable() {
+        assert_eq!(shown("a\u{1b}[31m\n"), "a\\u{1b}[31m\\n");
+        assert_eq!(shown(&"é".repeat(201)), format!("{}…", "é".repeat(200)));
+        assert_eq!(shown(&"é".repeat(200)), "é".repeat(200));
+    }
+
+    #[test]
+    fn the_serialized_name_of_a_code_is_its_name() {
+        for code in Code::ALL {
+            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+        }
+    }
 }

@@ -1,0 +1,186 @@
+//! Builders for tests: services, tasks and swarms in a line each.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use super::{Code, Intent, Kept, PREFIX, Reading, Surroundings};
+use crate::swarm::{
+    Network, NetworkId, NodeId, Picture, Purpose, Scale, Service, ServiceId, ServiceName, Task,
+    TaskId, TaskState, Update,
+};
+
+/// A service of one replica on network `net`, without labels. Its ID is `id-` and its name.
+pub(crate) fn a_service(name: &str) -> Service {
+    Service {
+        id: ServiceId::new(format!("id-{name}")),
+        name: ServiceName::new(name),
+        created_at: SystemTime::UNIX_EPOCH,
+        version: 1,
+        labels: [].into(),
+        misplaced_labels: [].into(),
+        networks: vec![NetworkId::new("id-net")],
+        vips: [].into(),
+        scale: Scale::Replicated(1),
+        update: Update::Idle,
+    }
+}
+
+impl Service {
+    /// Sets a label of ours.
+    pub(crate) fn label(mut self, name: &str, value: &str) -> Self {
+        self.labels.insert(format!("{PREFIX}{name}"), value.to_owned());
+        self
+    }
+
+    /// Takes a label of ours away.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.labels.remove(&format!("{PREFIX}{name}"));
+        self
+    }
+
+    /// Sets the two labels that every service needs; the port is 80.
+    pub(crate) fn serving(self, hosts: &str) -> Self {
+        self.label("hosts", hosts).label("port", "80")
+    }
+
+    /// Puts a label of ours on the containers.
+    pub(crate) fn misplaced(mut self, name: &str, value: &str) -> Self {
+        self.misplaced_labels.insert(format!("{PREFIX}{name}"), value.to_owned());
+        self
+    }
+
+    /// Attaches it to these networks, and no other.
+    pub(crate) fn on(mut self, networks: &[&str]) -> Self {
+        self.networks = networks.iter().map(|name| NetworkId::new(format!("id-{name}"))).collect();
+        self
+    }
+
+    /// Gives it a virtual IP on network `net`.
+    pub(crate) fn vip(mut self, address: &str) -> Self {
+        self.vips.insert(NetworkId::new("id-net"), address.parse().unwrap());
+        self
+    }
+
+    /// Sets how many tasks it asks for.
+    pub(crate) fn scale(self, scale: Scale) -> Self {
+        Self { scale, ..self }
+    }
+
+    /// Sets its age, in seconds after the epoch.
+    pub(crate) fn created_at(self, seconds: u64) -> Self {
+        Self { created_at: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds), ..self }
+    }
+}
+
+/// A picture under construction, and the proxy's networks.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Swarm {
+    pub(crate) picture: Picture,
+    pub(crate) proxy_networks: BTreeSet<String>,
+}
+
+/// A swarm with network `net` and nothing else.
+pub(crate) fn a_swarm() -> Swarm {
+    Swarm::default().network("net")
+}
+
+impl Swarm {
+    /// Adds a network. Its ID is `id-` and its name.
+    pub(crate) fn network(self, name: &str) -> Self {
+        self.with_network(name, Purpose::Tasks)
+    }
+
+    /// Adds an ingress network.
+    pub(crate) fn ingress(self, name: &str) -> Self {
+        self.with_network(name, Purpose::Ingress)
+    }
+
+    fn with_network(mut self, name: &str, purpose: Purpose) -> Self {
+        let id = NetworkId::new(format!("id-{name}"));
+        self.picture.networks.insert(id.clone(), Network { id, name: name.to_owned(), purpose });
+        self
+    }
+
+    /// Tells that the proxy is on a network.
+    pub(crate) fn proxy_on(mut self, network: &str) -> Self {
+        self.proxy_networks.insert(network.to_owned());
+        self
+    }
+
+    /// Adds a service, or replaces it.
+    pub(crate) fn service(mut self, service: Service) -> Self {
+        self.picture.services.insert(service.id.clone(), service);
+        self
+    }
+
+    /// Removes a service; its tasks stay.
+    pub(crate) fn no_service(mut self, name: &str) -> Self {
+        self.picture.services.remove(&ServiceId::new(format!("id-{name}")));
+        self
+    }
+
+    /// Adds a running task of a service, with this address on network `net`; the address is its ID.
+    pub(crate) fn task(self, service: &str, address: &str) -> Self {
+        self.task_in_state(service, address, TaskState::Running)
+    }
+
+    /// As [`Swarm::task`], in any state.
+    pub(crate) fn task_in_state(mut self, service: &str, address: &str, state: TaskState) -> Self {
+        let id = TaskId::new(address);
+        let address: IpAddr = address.parse().unwrap();
+        let task = Task {
+            id: id.clone(),
+            service: ServiceId::new(format!("id-{service}")),
+            slot: None,
+            node: Some(NodeId::new("node")),
+            state,
+            addresses: [(NetworkId::new("id-net"), address)].into(),
+        };
+        self.picture.tasks.insert(id, task);
+        self
+    }
+
+    /// Removes a task: it was told to stop.
+    pub(crate) fn no_task(mut self, address: &str) -> Self {
+        self.picture.tasks.remove(&TaskId::new(address));
+        self
+    }
+
+    /// Reads a service's labels in these surroundings.
+    pub(crate) fn read(&self, service: &Service) -> Option<Reading> {
+        super::read(service, self.surroundings(), &Kept::default())
+    }
+
+    fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings { networks: &self.picture.networks, proxy_networks: &self.proxy_networks }
+    }
+}
+
+/// Reads a service's labels in a swarm with network `net`.
+pub(crate) fn read(service: &Service) -> Option<Reading> {
+    a_swarm().read(service)
+}
+
+/// Reads a service's labels after they were valid `before`.
+pub(crate) fn read_after(before: &Service, now: &Service) -> Reading {
+    let swarm = a_swarm();
+    let kept = swarm.read(before).unwrap().kept;
+    super::read(now, swarm.surroundings(), &kept).unwrap()
+}
+
+/// What a service asks for; it must ask for something.
+pub(crate) fn intent(service: &Service) -> Intent {
+    let reading = read(service).unwrap();
+    reading.intent.unwrap_or_else(|| panic!("rejected: {:?}", reading.problems))
+}
+
+/// The hosts that a service asks for.
+pub(crate) fn hosts(service: &Service) -> Vec<String> {
+    intent(service).claims.iter().map(ToString::to_string).collect()
+}
+
+/// The codes of a service's problems.
+pub(crate) fn codes(service: &Service) -> Vec<Code> {
+    read(service).unwrap().problems.iter().map(|problem| problem.code).collect()
+}

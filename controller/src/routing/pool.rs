@@ -1,0 +1,136 @@
+//! Claims → pools: services that answer the same claim put their endpoints together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::ownership::Grant;
+use super::{Connections, Endpoint, Pool, PoolName, Presence, Target};
+use crate::labels::{Affinity, Backend, Claim, Intent};
+use crate::swarm::{Picture, Scale, ServiceId, Task, TaskState};
+
+/// The longest name that is not cut, in characters.
+const LONGEST_NAME: usize = 128;
+
+/// What tells two pools apart. Everything else of a pool follows from its services.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    services: BTreeSet<ServiceId>,
+    affinity: Affinity,
+}
+
+/// The pool of each claim, and the pools.
+pub(super) fn build(
+    picture: &Picture,
+    intents: &BTreeMap<ServiceId, Intent>,
+    grants: &BTreeMap<Claim, Grant>,
+) -> (BTreeMap<Claim, PoolName>, BTreeMap<PoolName, Pool>) {
+    let mut claims_by_pool: BTreeMap<Key, Vec<Claim>> = BTreeMap::new();
+    for (claim, grant) in grants {
+        let affinity = match intents.get(&grant.owner).map(|owner| &owner.backend) {
+            Some(Backend::Tasks(affinity)) => affinity.clone(),
+            Some(Backend::Vip(_)) | None => Affinity::None,
+        };
+        let key = Key { services: grant.members(), affinity };
+        claims_by_pool.entry(key).or_default().push(claim.clone());
+    }
+
+    let running = running_tasks(picture);
+    let mut routes = BTreeMap::new();
+    let mut pools = BTreeMap::new();
+    for (key, claims) in claims_by_pool {
+        let members: Vec<_> = key.services.iter().filter_map(|id| intents.get(id)).collect();
+        let name = name(&members, &key.affinity);
+        let endpoints =
+            members.iter().flat_map(|intent| endpoints(intent, picture, &running)).collect();
+        let pool = Pool {
+            connections: connections(&members),
+            affinity: key.affinity,
+            services: key.services,
+            endpoints: in_order(endpoints),
+        };
+        routes.extend(claims.into_iter().map(|claim| (claim, name.clone())));
+        pools.insert(name, pool);
+    }
+    (routes, pools)
+}
+
+/// The running tasks of each service.
+fn running_tasks(picture: &Picture) -> BTreeMap<&ServiceId, Vec<&Task>> {
+    let mut by_service: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for task in picture.tasks.values().filter(|task| task.state == TaskState::Running) {
+        by_service.entry(&task.service).or_default().push(task);
+    }
+    by_service
+}
+
+fn connections(members: &[&Intent]) -> Connections {
+    let vip = members.iter().any(|intent| matches!(intent.backend, Backend::Vip(_)));
+    if vip { Connections::Renewed } else { Connections::Kept }
+}
+
+/// The addresses where a service answers now. Those of a virtual IP do not depend on any task.
+fn endpoints(
+    intent: &Intent,
+    picture: &Picture,
+    running: &BTreeMap<&ServiceId, Vec<&Task>>,
+) -> Vec<Endpoint> {
+    let endpoint = |address, target| Endpoint {
+        address: SocketAddr::new(address, intent.port.get()),
+        service: intent.service.clone(),
+        target,
+    };
+    match intent.backend {
+        Backend::Vip(address) => {
+            let scale = picture.services.get(&intent.service).map(|service| service.scale);
+            let wanted = !matches!(scale, None | Some(Scale::Replicated(0)));
+            wanted.then(|| endpoint(address, Target::Vip)).into_iter().collect()
+        }
+        Backend::Tasks(_) => {
+            let tasks = running.get(&intent.service).into_iter().flatten();
+            let reachable = tasks.filter_map(|task| {
+                let address = *task.addresses.get(&intent.network)?;
+                let presence = Presence::Running;
+                let target =
+                    Target::Task { task: task.id.clone(), node: task.node.clone(), presence };
+                Some(endpoint(address, target))
+            });
+            reachable.collect()
+        }
+    }
+}
+
+/// Endpoints by address, each address once: where two share one, that of the first service, then
+/// of the first task, holds.
+pub(super) fn in_order(mut endpoints: Vec<Endpoint>) -> Vec<Endpoint> {
+    fn order(endpoint: &Endpoint) -> (SocketAddr, &ServiceId, Option<&crate::swarm::TaskId>) {
+        (endpoint.address, &endpoint.service, endpoint.target.task())
+    }
+    endpoints.sort_by(|one, other| order(one).cmp(&order(other)));
+    endpoints.dedup_by_key(|endpoint| endpoint.address);
+    endpoints
+}
+
+/// The pool's name. A lone service decides all settings of its pool; where several could, settings
+/// that are not the plain ones show in the name, so that it does not depend on any other pool.
+fn name(members: &[&Intent], affinity: &Affinity) -> PoolName {
+    let mut names: Vec<_> = members.iter().map(|intent| intent.name.as_str()).collect();
+    names.sort_unstable();
+    let joined = names.join("+");
+    let settings = match affinity {
+        Affinity::Cookie(cookie) if members.len() > 1 => cookie.as_str(),
+        Affinity::Cookie(_) | Affinity::None => "",
+    };
+    if settings.is_empty() && joined.chars().count() <= LONGEST_NAME {
+        return PoolName(joined.into());
+    }
+    let cut: String = joined.chars().take(LONGEST_NAME).collect();
+    PoolName(Arc::from(format!("{cut}~{:016x}", fnv1a(&format!("{joined}\n{settings}")))))
+}
+
+/// FNV-1a, 64 bits: the same in every build, unlike the standard library's hashes.
+fn fnv1a(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
