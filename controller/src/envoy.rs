@@ -1,8 +1,27 @@
 //! Routing → Envoy resources: a pure function.
+//!
+//! One listener, one route configuration with a virtual host a claim, one cluster a pool with its
+//! endpoints apart, and the filter. A task that comes or goes changes one resource: its pool's
+//! endpoints.
+//!
+//! A map that we fill never has two entries: the types keep maps in `HashMap`s, whose order is
+//! random, and a version is a hash of the encoded bytes.
 
-use waggle_filter::config::PluginConfig;
+use std::collections::HashMap;
 
+use envoy_types::pb::envoy::config::core::v3 as core;
+use envoy_types::pb::google::protobuf::{BoolValue, Duration, Struct, UInt32Value, Value, value};
+use waggle_filter::config::{METADATA_NAMESPACE, PluginConfig};
+
+use crate::routing::Routing;
+
+mod cluster;
+mod endpoint;
+mod extension;
+mod header;
+mod listener;
 mod resource;
+mod route;
 
 pub use resource::{Kind, Resource};
 
@@ -13,6 +32,8 @@ pub struct Settings {
     pub http_port: u16,
     /// Where Envoy takes HTTPS.
     pub https_port: u16,
+    /// How many proxies in front of Envoy tell the truth in `X-Forwarded-For`.
+    pub trusted_hops: u32,
     /// Where Envoy gets the filter's code from.
     pub filter_code: FilterCode,
     /// The filter's own configuration, keys included.
@@ -37,4 +58,55 @@ impl std::fmt::Debug for FilterCode {
             Self::InEnvoy(path) => write!(out, "InEnvoy({})", path.display()),
         }
     }
+}
+
+/// Everything that an Envoy is told, in the order of [`Kind`].
+pub fn resources(routing: &Routing, settings: &Settings) -> Vec<Resource> {
+    let clusters = routing.pools.iter().map(|(name, pool)| cluster::resource(name, pool));
+    let endpoints = routing.pools.iter().map(|(name, pool)| endpoint::resource(name, pool));
+    clusters
+        .chain(endpoints)
+        .chain([
+            extension::resource(settings),
+            listener::resource(settings),
+            route::resource(routing, settings),
+        ])
+        .collect()
+}
+
+/// "Ask on the stream that you have."
+fn over_ads() -> core::ConfigSource {
+    core::ConfigSource {
+        resource_api_version: core::ApiVersion::V3.into(),
+        config_source_specifier: Some(core::config_source::ConfigSourceSpecifier::Ads(
+            core::AggregatedConfigSource {},
+        )),
+        ..Default::default()
+    }
+}
+
+/// One string, where the filter looks for it.
+fn metadata(key: &str, value: &str) -> core::Metadata {
+    let value = Value { kind: Some(value::Kind::StringValue(value.to_owned())) };
+    let fields = Struct { fields: HashMap::from([(key.to_owned(), value)]) };
+    core::Metadata {
+        filter_metadata: HashMap::from([(METADATA_NAMESPACE.to_owned(), fields)]),
+        ..Default::default()
+    }
+}
+
+const ON: BoolValue = BoolValue { value: true };
+
+const OFF: BoolValue = BoolValue { value: false };
+
+const fn number(value: u32) -> UInt32Value {
+    UInt32Value { value }
+}
+
+const fn seconds(seconds: i64) -> Duration {
+    Duration { seconds, nanos: 0 }
+}
+
+const fn millis(millis: i32) -> Duration {
+    Duration { seconds: 0, nanos: millis * 1_000_000 }
 }

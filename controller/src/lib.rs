@@ -9,8 +9,16 @@
 //! [`swarm`] reads a complete [`swarm::Picture`]; [`labels`], [`routing`] and [`envoy`] are pure
 //! functions that turn it into Envoy resources; [`xds`] serves those. [`control`] joins the steps.
 
+pub mod admin;
+pub mod bootstrap;
+pub mod control;
 pub mod envoy;
+pub mod keys;
 pub mod labels;
 pub mod routing;
+pub mod serve;
+pub mod settings;
+pub mod state;
 pub mod swarm;
+pub mod version;
 pub mod xds;

@@ -132,6 +132,11 @@ pub struct Routing {
 pub struct PoolName(Arc<str>);
 
 impl PoolName {
+    /// Takes a name, which must be unique within a [`Routing`].
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
     /// The name as Envoy sees it.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,6 +1,8 @@
 //! One Envoy resource, encoded once and versioned by its content.
 
 use envoy_types::pb::google::protobuf::Any;
+use prost::{Message, Name};
+use sha2::{Digest, Sha256};
 
 /// The types of resources that we serve, in the order in which a change is sent. The order matters:
 /// make before break.
@@ -31,4 +33,15 @@ pub struct Resource {
     pub version: String,
     /// The encoded message.
     pub body: Any,
+}
+
+impl Resource {
+    /// Encodes a message. Its version is half of the SHA-256 of its bytes, in hex: strong, because
+    /// an equal version of other content would keep an Envoy on the old one.
+    pub(super) fn new<M: Message + Name>(kind: Kind, name: &str, message: &M) -> Self {
+        let value = message.encode_to_vec();
+        let (half, _) = Sha256::digest(&value).split::<sha2::digest::consts::U16>();
+        let version = format!("{:032x}", u128::from_be_bytes(half.into()));
+        Self { kind, name: name.to_owned(), version, body: Any { type_url: M::type_url(), value } }
+    }
 }

@@ -1,0 +1,102 @@
+//! A pool → its cluster. What changes often is not in here: a changed cluster warms anew.
+
+use std::collections::HashMap;
+
+use envoy_types::pb::envoy::config::cluster::v3 as cluster;
+use envoy_types::pb::envoy::config::core::v3::{Http1ProtocolOptions, HttpProtocolOptions};
+use envoy_types::pb::envoy::extensions::upstreams::http::v3 as upstream;
+use envoy_types::pb::envoy::r#type::v3::Percent;
+use envoy_types::util::pack_any;
+
+use super::{Kind, Resource, number, over_ads, seconds};
+use crate::labels::Affinity;
+use crate::routing::{Connections, Pool, PoolName};
+
+/// No queue of ours is to fill before the task's own: Envoy's default of 1,024 would.
+const UNLIMITED: u32 = 1_000_000;
+
+/// Retries at most, in percent of a pool's present requests; but [`RETRIES_AT_LEAST`] are allowed.
+const RETRIES_AT_MOST_PERCENT: f64 = 20.0;
+
+/// Retries that are always allowed at one time, a pool.
+const RETRIES_AT_LEAST: u32 = 10;
+
+/// How much of a stream waits in Envoy for a slow reader, in bytes.
+pub(super) const BUFFER: u32 = 32 * 1024;
+
+pub(super) fn resource(name: &PoolName, pool: &Pool) -> Resource {
+    let lb_policy = match pool.affinity {
+        Affinity::None => cluster::cluster::LbPolicy::RoundRobin,
+        Affinity::Cookie(_) => cluster::cluster::LbPolicy::Maglev,
+    };
+    let message = cluster::Cluster {
+        name: name.as_str().to_owned(),
+        cluster_discovery_type: Some(cluster::cluster::ClusterDiscoveryType::Type(
+            cluster::cluster::DiscoveryType::Eds.into(),
+        )),
+        eds_cluster_config: Some(cluster::cluster::EdsClusterConfig {
+            eds_config: Some(over_ads()),
+            ..Default::default()
+        }),
+        connect_timeout: Some(seconds(1)),
+        per_connection_buffer_limit_bytes: Some(number(BUFFER)),
+        lb_policy: lb_policy.into(),
+        common_lb_config: Some(cluster::cluster::CommonLbConfig {
+            // Never to an endpoint that is known to be bad, however few are left.
+            healthy_panic_threshold: Some(Percent { value: 0.0 }),
+            ..Default::default()
+        }),
+        // An endpoint that is gone is gone, whatever a health check says.
+        ignore_health_on_host_removal: true,
+        circuit_breakers: Some(circuit_breakers()),
+        typed_extension_protocol_options: HashMap::from([(
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(),
+            pack_any(http_options(pool.connections)),
+        )]),
+        ..Default::default()
+    };
+    Resource::new(Kind::Cluster, name.as_str(), &message)
+}
+
+fn circuit_breakers() -> cluster::CircuitBreakers {
+    cluster::CircuitBreakers {
+        thresholds: vec![cluster::circuit_breakers::Thresholds {
+            max_connections: Some(number(UNLIMITED)),
+            max_pending_requests: Some(number(UNLIMITED)),
+            max_requests: Some(number(UNLIMITED)),
+            retry_budget: Some(cluster::circuit_breakers::thresholds::RetryBudget {
+                budget_percent: Some(Percent { value: RETRIES_AT_MOST_PERCENT }),
+                min_retry_concurrency: Some(number(RETRIES_AT_LEAST)),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+/// HTTP/1.1. An idle connection is closed before the task would close it: a request on a connection
+/// that is just closing fails, and many servers (Node.js, Uvicorn) close after 5 s.
+fn http_options(connections: Connections) -> upstream::HttpProtocolOptions {
+    use upstream::http_protocol_options::{
+        ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
+    };
+    upstream::HttpProtocolOptions {
+        common_http_protocol_options: Some(HttpProtocolOptions {
+            idle_timeout: Some(seconds(4)),
+            max_connection_duration: match connections {
+                Connections::Kept => None,
+                Connections::Renewed => Some(seconds(1)),
+            },
+            ..Default::default()
+        }),
+        upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(
+            ExplicitHttpConfig {
+                protocol_config: Some(ProtocolConfig::HttpProtocolOptions(
+                    Http1ProtocolOptions::default(),
+                )),
+            },
+        )),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,72 @@
+//! Headers that Envoy sets or removes: who may say what to whom.
+
+use envoy_types::pb::envoy::config::common::mutation_rules::v3::{HeaderMutation, header_mutation};
+use envoy_types::pb::envoy::config::core::v3::{
+    HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction,
+};
+use waggle_filter::config::{InfoHeaders, PIN_HEADER};
+use waggle_filter::info;
+
+use super::Settings;
+
+/// The debug headers that the filter sets, from what it learns of the endpoint.
+const UPSTREAM_HEADERS: [&str; 2] = [info::UPSTREAM_ADDR, info::UPSTREAM_RESPONSE_TIME];
+
+/// The debug headers that are the same on every response.
+const PROXY_HEADERS: [&str; 2] = ["x-proxy-id", "x-server-info"];
+
+/// Keeps a client's request ID where it is well-formed, and makes another where it is not. Without
+/// one, Envoy makes one later. The look-up of the header without a name fails, and that is "neither
+/// this": Envoy would print a `null`.
+const REQUEST_ID: &str = r#"%COALESCE({"operators":[{"command":"CEL","param":"size(request.headers['x-request-id']) <= 128 && request.headers['x-request-id'].matches('^[0-9A-Za-z._-]+$') ? request.headers['x-request-id'] : request.headers['']"},"UNIQUE_ID"]})%"#;
+
+/// What happens to a request's headers before any filter sees them.
+pub(super) fn early_mutations() -> Vec<HeaderMutation> {
+    let ours = [PIN_HEADER].into_iter().chain(UPSTREAM_HEADERS).chain(PROXY_HEADERS);
+    let request_id = HeaderValueOption {
+        append_action: HeaderAppendAction::OverwriteIfExists.into(),
+        ..set("x-request-id", REQUEST_ID)
+    };
+    ours.map(|name| header_mutation::Action::Remove(name.to_owned()))
+        .chain([header_mutation::Action::Append(request_id)])
+        .map(|action| HeaderMutation { action: Some(action) })
+        .collect()
+}
+
+/// What a task is told about the client, beside what Envoy tells by itself (`X-Forwarded-For`,
+/// `-Proto` and `-Port`).
+pub(super) fn to_task(settings: &Settings) -> Vec<HeaderValueOption> {
+    let forwarded_host = HeaderValueOption {
+        append_action: match settings.trusted_hops {
+            0 => HeaderAppendAction::OverwriteIfExistsOrAdd,
+            _ => HeaderAppendAction::AddIfAbsent,
+        }
+        .into(),
+        ..set("x-forwarded-host", "%REQ(:AUTHORITY)%")
+    };
+    vec![set("x-real-ip", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"), forwarded_host]
+}
+
+/// The debug headers of every response, but `x-request-id`, which Envoy has a switch for.
+pub(super) fn to_client(settings: &Settings) -> Vec<HeaderValueOption> {
+    let values = ["%HOSTNAME%".to_owned(), settings.server_info.replace('%', "%%")];
+    match settings.filter.info_headers {
+        InfoHeaders::Shown => {
+            PROXY_HEADERS.iter().zip(values).map(|(name, value)| set(name, &value)).collect()
+        }
+        InfoHeaders::Hidden => vec![],
+    }
+}
+
+/// Sets a header to what a formatter makes; not at all where that is nothing.
+pub(super) fn set(name: &str, value: &str) -> HeaderValueOption {
+    HeaderValueOption {
+        header: Some(HeaderValue {
+            key: name.to_owned(),
+            value: value.to_owned(),
+            ..Default::default()
+        }),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,159 @@
+//! What routing becomes in Envoy: snapshots to read, each accepted by the real Envoy.
+//!
+//! `INSTA_UPDATE=always cargo nextest run --test envoy` writes the snapshots anew.
+
+mod proto_json;
+mod validate;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use waggle_controller::envoy::{FilterCode, Kind, Resource, resources};
+use waggle_controller::routing::{Connections, Routing};
+use waggle_filter::config::InfoHeaders;
+use world::{VIP_ADDRESS, any_other, host, pool, routing, settings, sticky, task, vip};
+
+/// The bodies of all resources of a kind, by name.
+fn printed(resources: &[Resource], kind: Kind) -> BTreeMap<&str, Value> {
+    let of_kind = resources.iter().filter(|resource| resource.kind == kind);
+    of_kind.map(|resource| (resource.name.as_str(), proto_json::print(resource))).collect()
+}
+
+fn accepted(routing: &Routing) -> Vec<Resource> {
+    let resources = resources(routing, &settings());
+    validate::accepts(&resources);
+    resources
+}
+
+#[test]
+fn a_service_in_task_mode() {
+    let tasks = pool(["demo"]).endpoints([task("demo", 1), task("demo", 2)]);
+    let resources = accepted(&routing([(host("demo.local"), tasks)]));
+    insta::assert_json_snapshot!("cluster", printed(&resources, Kind::Cluster));
+    insta::assert_json_snapshot!("endpoints", printed(&resources, Kind::Endpoints));
+    insta::assert_json_snapshot!("routes", printed(&resources, Kind::Routes));
+    insta::assert_json_snapshot!("listener", printed(&resources, Kind::Listener));
+    insta::assert_json_snapshot!("extension", printed(&resources, Kind::Extension));
+}
+
+#[test]
+fn a_service_in_vip_mode() {
+    let vip = pool(["demo"]).connections(Connections::Renewed).endpoints([vip("demo")]);
+    let resources = accepted(&routing([(host("demo.local"), vip)]));
+    insta::assert_json_snapshot!("vip_cluster", printed(&resources, Kind::Cluster));
+    insta::assert_json_snapshot!("vip_endpoints", printed(&resources, Kind::Endpoints));
+}
+
+#[test]
+fn a_canary_with_sticky_sessions() {
+    let both = pool(["demo", "demo-canary"])
+        .affinity(sticky("session"))
+        .endpoints([task("demo", 1), task("demo-canary", 2)]);
+    let resources = accepted(&routing([(host("*.demo.local"), both)]));
+    insta::assert_json_snapshot!("sticky_cluster", printed(&resources, Kind::Cluster));
+    insta::assert_json_snapshot!("sticky_endpoints", printed(&resources, Kind::Endpoints));
+    insta::assert_json_snapshot!("sticky_routes", printed(&resources, Kind::Routes));
+}
+
+#[test]
+fn a_default_backend_answers_in_place_of_nobody() {
+    let resources = accepted(&routing([(any_other(), pool(["demo"]))]));
+    insta::assert_json_snapshot!("default_routes", printed(&resources, Kind::Routes));
+}
+
+#[test]
+fn an_empty_swarm_is_a_whole_configuration() {
+    let resources = accepted(&Routing::default());
+    let kinds: Vec<_> = resources.iter().map(|resource| resource.kind).collect();
+    assert_eq!(kinds, [Kind::Extension, Kind::Listener, Kind::Routes]);
+    insta::assert_json_snapshot!("empty_routes", printed(&resources, Kind::Routes));
+}
+
+#[test]
+fn every_kind_of_pool_together_is_accepted() {
+    accepted(&routing([
+        (any_other(), pool(["default"])),
+        (host("*.a.local"), pool(["wild"]).affinity(sticky("a_b"))),
+        (host("a.local"), pool(["exact"]).endpoints([task("exact", 1)])),
+        (host("vip.local"), pool(["v"]).connections(Connections::Renewed).endpoints([vip("v")])),
+        (host("xn--bcher-kva.example"), pool(["a.b_c-d"])),
+    ]));
+}
+
+#[test]
+fn hidden_debug_headers_leave_no_trace() {
+    let mut settings = settings();
+    settings.filter.info_headers = InfoHeaders::Hidden;
+    let plain = pool(["demo"]).endpoints([task("demo", 1)]);
+    let resources = resources(&routing([(host("demo.local"), plain)]), &settings);
+    validate::accepts(&resources);
+    let listener = printed(&resources, Kind::Listener);
+    let routes = printed(&resources, Kind::Routes);
+    let manager = &listener["http"]["filter_chains"][0]["filters"][0]["typed_config"];
+    assert_eq!(manager["always_set_request_id_in_response"], Value::Null);
+    assert_eq!(routes["http"]["response_headers_to_add"], Value::Null);
+    assert_eq!(routes["http"]["virtual_hosts"][0]["typed_per_filter_config"], Value::Null);
+    let mappers = manager["local_reply_config"]["mappers"].to_string();
+    assert!(!mappers.contains("x-proxy-id"), "{mappers}");
+}
+
+#[test]
+fn a_percent_sign_in_the_server_info_is_no_formatter() {
+    let mut settings = settings();
+    settings.server_info = "waggle/1 (%HOSTNAME%) 100%".to_owned();
+    validate::accepts(&resources(&Routing::default(), &settings));
+}
+
+#[test]
+fn the_filters_code_may_come_from_a_file_of_envoys() {
+    let mut settings = settings();
+    settings.filter_code = FilterCode::InEnvoy("/etc/waggle/filter.wasm".into());
+    let resources = resources(&Routing::default(), &settings);
+    let extension = &printed(&resources, Kind::Extension)["waggle"];
+    let code = &extension["typed_config"]["config"]["vm_config"]["code"]["local"];
+    assert_eq!(code["filename"], "/etc/waggle/filter.wasm");
+}
+
+#[test]
+fn a_task_that_leaves_changes_its_pools_endpoints_alone() {
+    let two = |first: world::PoolBuilder| {
+        let other = pool(["other"]).affinity(sticky("session")).endpoints([task("other", 9)]);
+        resources(&routing([(host("a.local"), first), (host("b.local"), other)]), &settings())
+    };
+    let before = two(pool(["demo"]).endpoints([task("demo", 1), task("demo", 2)]));
+    let after = two(pool(["demo"]).endpoints([task("demo", 1)]));
+    let of = |resources: &[Resource]| -> BTreeSet<_> {
+        let key =
+            |resource: &Resource| (resource.kind, resource.name.clone(), resource.version.clone());
+        resources.iter().map(key).collect()
+    };
+    let changed: Vec<_> =
+        of(&after).difference(&of(&before)).map(|(kind, name, _)| (*kind, name.clone())).collect();
+    assert_eq!(changed, [(Kind::Endpoints, "demo".to_owned())]);
+}
+
+/// A map with two entries would be encoded in one of two orders.
+#[test]
+fn equal_routings_give_equal_bytes_each_time() {
+    let build = || {
+        let sticky =
+            pool(["demo", "x"]).affinity(sticky("s")).endpoints([vip("x"), task("demo", 1)]);
+        resources(&routing([(host("demo.local"), sticky), (any_other(), pool(["d"]))]), &settings())
+    };
+    let first = build();
+    for _ in 0..50 {
+        assert_eq!(build(), first);
+    }
+}
+
+/// Another value after a change of a dependency or of the compiler would send every resource to
+/// every Envoy again when a controller is updated.
+#[test]
+fn versions_are_the_same_in_every_build() {
+    let vip = pool(["demo"]).endpoints([vip("demo")]);
+    let resources = resources(&routing([(host("demo.local"), vip)]), &settings());
+    let endpoints = resources.iter().find(|resource| resource.kind == Kind::Endpoints).unwrap();
+    assert!(proto_json::print(endpoints).to_string().contains(VIP_ADDRESS));
+    assert_eq!(endpoints.version, "fdcb2d15aec214b101f60637b4a56110");
+}
