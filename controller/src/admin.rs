@@ -37,7 +37,7 @@ impl Sources {
     fn status(&self) -> Status {
         let report = Arc::clone(&self.report.borrow());
         let health = self.health.borrow().clone();
-        Status::new(&report, &health, self.envoys.status(), Instant::now())
+        Status::new(&report, &health, self.envoys.report(), Instant::now())
     }
 }
 

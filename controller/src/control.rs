@@ -93,7 +93,8 @@ impl Control {
 
     /// Hands the Envoys a snapshot, if it differs from the one they have.
     fn publish(&self, routing: &Routing, snapshots: &watch::Sender<Option<Arc<Snapshot>>>) {
-        match Snapshot::new(envoy::resources(routing, &self.envoy)) {
+        let last = snapshots.borrow().clone().unwrap_or_default();
+        match last.next(envoy::resources(routing, &self.envoy)) {
             Ok(snapshot) => {
                 snapshots.send_if_modified(|last| replace(last, Arc::new(snapshot)));
             }
@@ -108,7 +109,7 @@ impl Control {
         let present: BTreeSet<Problem> = problems.cloned().collect();
         present.difference(&self.told).for_each(log);
         for gone in self.told.difference(&present) {
-            tracing::info!(service = %gone.service_name, code = %gone.code, "no longer a problem");
+            tracing::info!(service = %gone.service_name, code = gone.code.as_str(), "no longer a problem");
         }
         self.told = present;
     }
@@ -126,7 +127,7 @@ fn log(problem: &Problem) {
         ($level:ident) => {
             tracing::$level!(
                 service = %problem.service_name,
-                code = %problem.code,
+                code = problem.code.as_str(),
                 label = problem.label.as_deref(),
                 value = problem.value.as_deref(),
                 fix = problem.fix,

@@ -72,14 +72,9 @@ pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Resu
     }
     let sources = admin::Sources { report, health: health_seen, envoys: Arc::clone(&observer) };
     let admin = tasks.spawn(admin::serve(status_listener, sources, shutdown.clone()));
-    let xds = tasks.spawn(xds::serve(
-        xds_listener,
-        xds_tls,
-        goal,
-        observer,
-        version::server_info(),
-        shutdown.clone(),
-    ));
+    let identifier = version::server_info();
+    let server = xds::Server { tls: xds_tls, snapshots: goal, observer, identifier };
+    let xds = tasks.spawn(xds::serve(xds_listener, server, shutdown.clone()));
     tracing::info!(
         version = version::server_info(),
         xds = %settings.xds_address,
@@ -90,7 +85,7 @@ pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Resu
     // Whichever ends first: told to stop, or unable to go on.
     let outcome = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
-        ended = xds => ended.context("the xDS server")?.map_err(Into::into),
+        ended = xds => ended.context("the xDS server")?.context("the xDS server"),
         ended = admin => ended.context("the status server")?.context("the status server"),
     };
     shutdown.cancel();
@@ -121,7 +116,9 @@ fn open_state(path: &Path) -> Option<StateDir> {
 fn load(state: &StateDir) -> Option<Kept> {
     match state.load() {
         Ok(None) => {
-            tracing::info!("no state is kept yet; hosts that several services claim go to the oldest");
+            tracing::info!(
+                "no state is kept yet; hosts that several services claim go to the oldest"
+            );
             None
         }
         Ok(kept) => kept,
@@ -180,7 +177,7 @@ fn read_tls(files: Option<&XdsTls>) -> anyhow::Result<Option<xds::Tls>> {
         return Ok(None);
     };
     Ok(Some(xds::Tls {
-        cert: read(&files.cert, "--xds-tls-cert")?,
+        certificate: read(&files.cert, "--xds-tls-cert")?,
         key: read(&files.key, "--xds-tls-key")?,
         client_ca: read(&files.client_ca, "--xds-client-ca")?,
     }))

@@ -35,7 +35,12 @@ pub struct Serve {
     pub docker: Option<String>,
 
     /// Where Envoys connect for their configuration
-    #[arg(long, env = "WAGGLE_XDS_ADDRESS", value_name = "IP:PORT", default_value = "0.0.0.0:18000")]
+    #[arg(
+        long,
+        env = "WAGGLE_XDS_ADDRESS",
+        value_name = "IP:PORT",
+        default_value = "0.0.0.0:18000"
+    )]
     pub xds_address: SocketAddr,
 
     /// Mutual TLS with the Envoys; without it anyone who reaches the address can read the session

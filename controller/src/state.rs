@@ -108,12 +108,9 @@ impl StateDir {
 
     /// Keeps a state in place of the last one; a crash leaves one of the two whole.
     pub fn save(&self, memory: &Memory) -> Result<(), StateError> {
-        let keeping =
-            Keeping { format: FORMAT, picture: &memory.picture, ledger: &memory.ledger };
-        let text = serde_json::to_vec(&keeping).map_err(|error| StateError::Io {
-            path: self.0.join(KEPT),
-            source: error.into(),
-        })?;
+        let keeping = Keeping { format: FORMAT, picture: &memory.picture, ledger: &memory.ledger };
+        let text = serde_json::to_vec(&keeping)
+            .map_err(|error| StateError::Io { path: self.0.join(KEPT), source: error.into() })?;
         self.replace(KEPT, &text)
     }
 

@@ -1,1 +1,21 @@
 //! xDS: snapshots of resources, served to every Envoy that connects.
+//!
+//! [`serve`] is a thin shell over pure state: each stream compares what its client has acknowledged
+//! with the newest [`Snapshot`] and says what comes next.
+
+mod conversation;
+mod interest;
+mod message;
+mod observer;
+mod offer;
+mod references;
+mod service;
+mod snapshot;
+mod stream;
+mod subscription;
+mod wire;
+
+pub use observer::{Envoy, Observer, Report, Responses, Variant};
+pub use service::{Server, Tls, serve};
+pub use snapshot::{Inconsistent, Snapshot};
+pub use subscription::{Rejection, Status};

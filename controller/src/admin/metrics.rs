@@ -39,7 +39,14 @@ impl Collector for Numbers {
         }
         let endpoints = status.services.iter().map(|service| service.endpoints.len()).sum();
         let out = &mut out;
-        family(out, "services", "Services with our labels", "standing", &standings, ConstGauge::new)?;
+        family(
+            out,
+            "services",
+            "Services with our labels",
+            "standing",
+            &standings,
+            ConstGauge::new,
+        )?;
         family(out, "problems", "Problems of services", "code", &problems, ConstGauge::new)?;
         single(out, "endpoints", "Endpoints of all services", &ConstGauge::new(count(endpoints)))?;
         single(out, "envoys", "Connected Envoys", &ConstGauge::new(count(status.envoys.len())))?;

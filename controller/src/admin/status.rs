@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::control::Report;
+use crate::envoy::Kind;
 use crate::labels::{Claim, Problem};
 use crate::routing::{Endpoint, Mode, Outcome, PoolName, Presence, Standing, Target};
 use crate::swarm::{Freshness, Health, ServiceId};
@@ -23,7 +24,7 @@ pub struct Status {
     /// Every service that carries our labels.
     pub services: Vec<Service>,
     /// The connected Envoys; node IDs may repeat.
-    pub envoys: Vec<xds::Connected>,
+    pub envoys: Vec<xds::Envoy>,
     /// What was sent and rejected since the start.
     pub xds: Counters,
 }
@@ -94,23 +95,24 @@ pub struct Counters {
 
 impl Status {
     /// Puts the parts together.
-    pub fn new(report: &Report, health: &Health, envoys: xds::Status, now: Instant) -> Self {
-        let counters = |counted: BTreeMap<_, _>| {
-            crate::envoy::Kind::ALL
-                .into_iter()
-                .map(|kind| (kind.as_str(), counted.get(&kind).copied().unwrap_or_default()))
-                .collect()
+    pub fn new(report: &Report, health: &Health, envoys: xds::Report, now: Instant) -> Self {
+        let by_kind = |count: &dyn Fn(&Kind) -> Option<u64>| {
+            let counted = |kind: Kind| (kind.as_str(), count(&kind).unwrap_or_default());
+            Kind::ALL.into_iter().map(counted).collect()
         };
+        let responses = |kind: &Kind| {
+            let sent = envoys.responses.get(kind)?;
+            Some(sent.delta + sent.state_of_the_world)
+        };
+        let rejections = |kind: &Kind| envoys.rejections.get(kind).copied();
+        let xds = Counters { responses: by_kind(&responses), rejections: by_kind(&rejections) };
         let services = &report.routing.services;
         Self {
             version: version::server_info(),
             swarm: Reading::new(report, health, now),
             services: services.iter().map(|(id, outcome)| Service::new(id, outcome)).collect(),
-            envoys: envoys.envoys.into_values().collect(),
-            xds: Counters {
-                responses: counters(envoys.responses),
-                rejections: counters(envoys.rejections),
-            },
+            envoys: envoys.envoys,
+            xds,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::labels::{Affinity, Backend, Claim, Code, HostPattern, Intent, Problem
 use crate::swarm::ServiceId;
 
 /// Who may join a claim that another service holds (`--share-hosts`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum ShareHosts {
     /// Any service.
     #[default]

@@ -1,0 +1,82 @@
+//! What a stream offers its client of one type: the newest snapshot, and what must outlive it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::snapshot::{Set, Snapshot};
+use crate::envoy::{Kind, Resource};
+
+/// What a stream offers its client of one type.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Offer<'a> {
+    newest: &'a Set,
+    /// No name of it is in `newest`.
+    lingering: Option<&'a Resources>,
+}
+
+type Resources = BTreeMap<String, Arc<Resource>>;
+
+/// Clusters that the newest snapshot has dropped but that the client may still have routes to, and
+/// their endpoints.
+#[derive(Debug, Default)]
+pub(super) struct Lingering {
+    clusters: Resources,
+    endpoints: Resources,
+}
+
+impl<'a> Offer<'a> {
+    /// The resource of this name.
+    pub(super) fn get(&self, name: &str) -> Option<&'a Arc<Resource>> {
+        self.newest.get(name).or_else(|| self.lingering.and_then(|lingering| lingering.get(name)))
+    }
+
+    /// The version of the resource of this name.
+    pub(super) fn version(&self, name: &str) -> Option<&'a str> {
+        self.get(name).map(|resource| resource.version.as_str())
+    }
+
+    /// All resources.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &'a Arc<Resource>> {
+        self.newest.iter().chain(self.lingering.into_iter().flat_map(BTreeMap::values))
+    }
+
+    /// Whether it is the newest and nothing else.
+    pub(super) fn is_newest(&self) -> bool {
+        self.lingering.is_none_or(BTreeMap::is_empty)
+    }
+}
+
+impl Lingering {
+    /// Keeps the clusters of `last` that `newest` dropped, where the client may hold them.
+    pub(super) fn keep(
+        &mut self,
+        last: &Snapshot,
+        newest: &Snapshot,
+        client_may_hold: impl Fn(&str) -> bool,
+    ) {
+        for cluster in last.of(Kind::Cluster).iter() {
+            if client_may_hold(&cluster.name) {
+                self.clusters.insert(cluster.name.clone(), cluster.clone());
+                let endpoints = last.of(Kind::Endpoints).get(&cluster.name);
+                self.endpoints.extend(endpoints.map(|it| (it.name.clone(), it.clone())));
+            }
+        }
+        self.clusters.retain(|name, _| newest.of(Kind::Cluster).get(name).is_none());
+        self.endpoints.retain(|name, _| newest.of(Kind::Cluster).get(name).is_none());
+    }
+
+    /// Drops them all: the client has no route to any of them.
+    pub(super) fn end(&mut self) {
+        *self = Self::default();
+    }
+
+    /// What is offered of a kind.
+    pub(super) fn offer<'a>(&'a self, kind: Kind, newest: &'a Snapshot) -> Offer<'a> {
+        let lingering = match kind {
+            Kind::Cluster => Some(&self.clusters),
+            Kind::Endpoints => Some(&self.endpoints),
+            Kind::Secret | Kind::Extension | Kind::Listener | Kind::Routes => None,
+        };
+        Offer { newest: newest.of(kind), lingering }
+    }
+}

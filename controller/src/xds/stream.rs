@@ -1,0 +1,226 @@
+//! One stream: in which order a client hears of changes.
+//!
+//! Make before break. A change goes out as
+//!
+//! ```text
+//! clusters ─▶ their endpoints ─▶ (clusters acknowledged: they are warm) ─▶ listeners ─▶ routes
+//!                                       ─▶ (listeners and routes acknowledged) ─▶ clusters that go
+//! ```
+//!
+//! Secrets and extensions wait for nothing, as clusters and listeners may wait for them. Endpoints
+//! wait for nothing either, so that a task that stops is gone at once. Envoy's own page on this is
+//! "Eventual consistency considerations" of its xDS protocol.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::message::{Request, Response};
+use super::offer::Lingering;
+use super::snapshot::Snapshot;
+use super::subscription::{Changes, Rejection, Status, Subscription};
+use crate::envoy::Kind;
+
+/// One client's stream, of either variant.
+#[derive(Debug)]
+pub(super) struct Stream {
+    subscriptions: BTreeMap<Kind, Subscription>,
+    /// The newest snapshot that the stream has seen.
+    newest: Option<Arc<Snapshot>>,
+    lingering: Lingering,
+    nonces: Nonces,
+}
+
+/// Names responses. No two streams have one in common, of any controller.
+#[derive(Debug)]
+struct Nonces {
+    prefix: String,
+    next: u64,
+}
+
+/// A request that ends its stream.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// An aggregated stream serves many types: each request must name its own.
+    #[error("the request names no type_url")]
+    NoType,
+}
+
+/// What a request told, beside what its client wants.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Nothing of note.
+    Nothing,
+    /// We serve no such type; there will be no answer.
+    UnknownType,
+    /// The client rejects a response of this type.
+    Rejected(Kind, Rejection),
+}
+
+impl Stream {
+    /// A stream without any request yet. `prefix` must be its own, on every controller.
+    pub(super) fn new(prefix: String) -> Self {
+        Self {
+            subscriptions: BTreeMap::new(),
+            newest: None,
+            lingering: Lingering::default(),
+            nonces: Nonces { prefix, next: 1 },
+        }
+    }
+
+    /// Takes a request.
+    pub(super) fn request(&mut self, request: Request) -> Result<Heard, Refused> {
+        if request.type_url.is_empty() {
+            return Err(Refused::NoType);
+        }
+        let Some(kind) = Kind::of_type_url(&request.type_url) else {
+            return Ok(Heard::UnknownType);
+        };
+        if let Some(subscription) = self.subscriptions.get_mut(&kind) {
+            let rejection = subscription.hear(request);
+            return Ok(rejection.map_or(Heard::Nothing, |reason| Heard::Rejected(kind, reason)));
+        }
+        self.subscriptions.insert(kind, Subscription::open(kind, request.names));
+        if kind == Kind::Endpoints {
+            let warming = self.subscriptions.get(&Kind::Cluster).map(Subscription::outstanding);
+            let warming = warming.into_iter().flatten().cloned().collect();
+            self.send_endpoints_of(&warming);
+        }
+        Ok(Heard::Nothing)
+    }
+
+    /// The next response that brings the client nearer to the newest snapshot. `None`: there is
+    /// nothing to say until the client answers or the snapshot changes.
+    pub(super) fn next(&mut self, newest: &Arc<Snapshot>) -> Option<Response> {
+        self.adopt(newest);
+        Kind::ALL.into_iter().find_map(|kind| self.answer(kind, newest))
+    }
+
+    /// How far the client follows, by type that it asked for.
+    pub(super) fn status(&self) -> BTreeMap<Kind, Status> {
+        let each = self.subscriptions.iter();
+        each.map(|(kind, subscription)| (*kind, subscription.status().clone())).collect()
+    }
+
+    /// Heads for this snapshot.
+    fn adopt(&mut self, newest: &Arc<Snapshot>) {
+        let last = self.newest.replace(newest.clone());
+        if let Some(last) = last.filter(|last| !Arc::ptr_eq(last, newest)) {
+            let clusters = self.subscriptions.get(&Kind::Cluster);
+            let may_hold = |name: &str| clusters.is_some_and(|clusters| clusters.may_hold(name));
+            self.lingering.keep(&last, newest, may_hold);
+        }
+        if self.routes_are_settled(newest) {
+            self.lingering.end();
+        }
+    }
+
+    /// The response of this type whose turn it is.
+    fn answer(&mut self, kind: Kind, newest: &Snapshot) -> Option<Response> {
+        let offer = self.lingering.offer(kind, newest);
+        let subscription = self.subscriptions.get_mut(&kind)?;
+        if subscription.is_waiting() {
+            return None;
+        }
+        subscription.release(offer);
+        let subscription = self.subscriptions.get(&kind)?;
+        let changes = subscription.changes(offer);
+        let is_current = changes.is_empty() && offer.is_newest();
+        let due = self.due(kind, changes, newest)?;
+        let is_owed = subscription.is_owed() || self.must_be_heard_first(kind, newest);
+
+        let subscription = self.subscriptions.get_mut(&kind)?;
+        if due.is_empty() && !is_owed {
+            if is_current {
+                subscription.keep_up(newest.version(kind));
+            }
+            return None;
+        }
+        let changed: BTreeSet<String> = due.keys().cloned().collect();
+        let response = subscription.tell(due, offer, newest.version(kind), self.nonces.next());
+        if kind == Kind::Cluster {
+            self.send_endpoints_of(&changed);
+        }
+        Some(response)
+    }
+
+    /// Those of the changes of a type whose turn it is. `None`: no response of that type may go.
+    fn due(&self, kind: Kind, mut changes: Changes, newest: &Snapshot) -> Option<Changes> {
+        // A client that did not ask for clusters has none to wait for.
+        let Some(clusters) = self.subscriptions.get(&Kind::Cluster) else {
+            return Some(changes);
+        };
+        let is_reachable = |name: &String| {
+            let mut named = newest.of(kind).clusters_of(name);
+            named.all(|cluster| clusters.holds(cluster) || !clusters.wants(cluster))
+        };
+        match kind {
+            Kind::Cluster => {
+                let may_go = clusters.was_answered() && self.routes_are_settled(newest);
+                changes.retain(|name, to| to.is_some() || may_go || !clusters.holds(name));
+            }
+            Kind::Endpoints => {
+                let holds =
+                    |name: &str| self.subscriptions.get(&kind).is_some_and(|it| it.holds(name));
+                changes.retain(|name, to| to.is_some() || !holds(name) || !clusters.may_hold(name));
+            }
+            Kind::Secret | Kind::Extension => {}
+            Kind::Listener => {
+                // State of the world tells all listeners or none.
+                if clusters.is_waiting() || !changes.keys().all(is_reachable) {
+                    return None;
+                }
+            }
+            Kind::Routes => {
+                if clusters.is_waiting() || self.listeners_come_first(newest) {
+                    return None;
+                }
+                changes.retain(|name, _| is_reachable(name));
+            }
+        }
+        Some(changes)
+    }
+
+    /// Whether the client follows the newest listeners and routes: no other cluster is in use.
+    fn routes_are_settled(&self, newest: &Snapshot) -> bool {
+        [Kind::Listener, Kind::Routes].into_iter().all(|kind| {
+            let subscription = self.subscriptions.get(&kind);
+            subscription.is_none_or(|it| it.is_current(self.lingering.offer(kind, newest)))
+        })
+    }
+
+    /// Whether listeners have changed again before the client answered the last of them.
+    fn listeners_come_first(&self, newest: &Snapshot) -> bool {
+        let offer = self.lingering.offer(Kind::Listener, newest);
+        let listeners = self.subscriptions.get(&Kind::Listener);
+        listeners.is_some_and(|it| it.is_waiting() && !it.changes(offer).is_empty())
+    }
+
+    /// Whether a client brought clusters from an earlier stream that are gone now, and has not
+    /// answered anything yet. Its first requests for routes may be on their way then. It gets a
+    /// response without news: when it answers that, they have arrived.
+    fn must_be_heard_first(&self, kind: Kind, newest: &Snapshot) -> bool {
+        let offer = self.lingering.offer(kind, newest);
+        let clusters = self.subscriptions.get(&Kind::Cluster).filter(|it| !it.was_answered());
+        kind == Kind::Cluster
+            && clusters.is_some_and(|it| it.changes(offer).values().any(Option::is_none))
+    }
+
+    /// Makes the endpoints of these clusters be sent, even if the client has them: a cluster that is
+    /// new or changed does not serve before it hears of its endpoints again.
+    fn send_endpoints_of(&mut self, clusters: &BTreeSet<String>) {
+        if let Some(endpoints) = self.subscriptions.get_mut(&Kind::Endpoints) {
+            clusters.iter().for_each(|name| endpoints.doubt(name));
+        }
+    }
+}
+
+impl Nonces {
+    fn next(&mut self) -> String {
+        let nonce = format!("{}-{}", self.prefix, self.next);
+        self.next += 1;
+        nonce
+    }
+}
+
+#[cfg(test)]
+mod tests;

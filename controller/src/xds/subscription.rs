@@ -1,0 +1,343 @@
+//! One client and one type: what it asked for, what it holds, and what it is owed.
+//!
+//! Both variants of the protocol share this state; they differ in what a request means and in how a
+//! response tells a change ([`Telling`]). At most one response is outstanding; what changes
+//! meanwhile is found when it is answered, by comparing what the client holds with the newest.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::interest::{self, Interest, Silence};
+use super::message::{Names, Request, Response};
+use super::offer::Offer;
+use super::snapshot;
+use crate::envoy::{Kind, Resource};
+
+/// One client's subscription of one type.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    kind: Kind,
+    telling: Telling,
+    interest: Interest,
+    /// What the client holds of what it wants. Each name that it asked for is here.
+    held: BTreeMap<String, Held>,
+    outstanding: Option<Outstanding>,
+    /// What the client rejected. Not sent again until one of these names has another version.
+    parked: Versions,
+    last_nonce: String,
+    /// A response is due even if it tells nothing.
+    owed: bool,
+    /// The client has answered a response.
+    answered: bool,
+    status: Status,
+}
+
+/// Versions by name. `None`: there is no such resource.
+type Versions = BTreeMap<String, Option<String>>;
+
+/// Changes by name. `None`: there is no such resource (any more).
+pub(super) type Changes = BTreeMap<String, Option<Arc<Resource>>>;
+
+/// How a response tells what changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Telling {
+    /// Only the changes; what is gone by name.
+    Delta,
+    /// State of the world, clusters and listeners: all there is. What is left out is gone.
+    Whole,
+    /// State of the world, all other types: the changes. What is gone cannot be told.
+    Named,
+}
+
+/// What the client holds under one name.
+#[derive(Debug, Default)]
+struct Held {
+    /// The version that it acknowledged. `None`: none, or that it is gone.
+    version: Option<String>,
+    /// It may hold another one, or it asked again: it is to be sent whatever its version is.
+    doubtful: bool,
+}
+
+/// A response that the client has not answered.
+#[derive(Debug)]
+struct Outstanding {
+    version: String,
+    told: Versions,
+}
+
+/// How far the client follows one type.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Status {
+    /// The version of the type that the client has: of the last response that it acknowledged, or
+    /// the newest if nothing of it needs to be sent.
+    pub acknowledged: Option<String>,
+    /// What it rejected last. Gone as soon as it accepts what follows.
+    pub rejected: Option<Rejection>,
+}
+
+/// A response that the client refused.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Rejection {
+    /// The version of the type that it refused.
+    pub version: String,
+    /// Why: the client's own words, made printable and cut.
+    pub message: String,
+}
+
+impl Subscription {
+    /// A subscription that opens with this request, which is the stream's first for its type. A
+    /// nonce in it belongs to another stream.
+    pub(super) fn open(kind: Kind, names: Names) -> Self {
+        let whole = matches!(kind, Kind::Cluster | Kind::Listener);
+        let telling = match (&names, whole) {
+            (Names::Delta { .. }, _) => Telling::Delta,
+            (Names::Whole(_), true) => Telling::Whole,
+            (Names::Whole(_), false) => Telling::Named,
+        };
+        let silence = if whole { Silence::Everything } else { Silence::Nothing };
+        let mut opened = Self {
+            kind,
+            telling,
+            interest: Interest::default(),
+            held: BTreeMap::new(),
+            outstanding: None,
+            parked: Versions::new(),
+            last_nonce: String::new(),
+            owed: false,
+            answered: false,
+            status: Status::default(),
+        };
+        match names {
+            Names::Whole(names) => opened.replace(names, silence),
+            Names::Delta { subscribe, unsubscribe, initial } => {
+                if subscribe.is_empty() && silence == Silence::Everything {
+                    opened.interest.imply();
+                }
+                opened.adjust(subscribe, &unsubscribe);
+                opened.owed = opened.interest.is_wildcard() && initial.is_empty();
+                opened.inherit(initial);
+            }
+        }
+        opened
+    }
+
+    /// Takes a later request. Returns the rejection that it carries.
+    pub(super) fn hear(&mut self, request: Request) -> Option<Rejection> {
+        let answers = !request.nonce.is_empty() && request.nonce == self.last_nonce;
+        match request.names {
+            // The client had not seen the last response; it will name all it wants in answer to it.
+            Names::Whole(_) if !answers && !request.nonce.is_empty() => None,
+            Names::Whole(names) => {
+                let rejection = answers.then(|| self.conclude(request.error)).flatten();
+                self.replace(names, self.interest.silence());
+                rejection
+            }
+            Names::Delta { subscribe, unsubscribe, .. } => {
+                let rejection = answers.then(|| self.conclude(request.error)).flatten();
+                let was_wildcard = self.interest.is_wildcard();
+                self.adjust(subscribe, &unsubscribe);
+                self.owed |= self.interest.is_wildcard() && !was_wildcard;
+                rejection
+            }
+        }
+    }
+
+    /// The answer to the outstanding response: an ACK, or with an error a NACK.
+    fn conclude(&mut self, error: Option<String>) -> Option<Rejection> {
+        let outstanding = self.outstanding.take()?;
+        self.answered = true;
+        if let Some(message) = error {
+            let rejection = Rejection { version: outstanding.version, message };
+            self.parked.extend(outstanding.told);
+            self.parked.retain(|name, _| self.interest.wants(name));
+            self.status.rejected = Some(rejection.clone());
+            return Some(rejection);
+        }
+        for (name, version) in outstanding.told {
+            self.parked.remove(&name);
+            if version.is_some() || self.interest.names(&name) {
+                self.held.insert(name, Held { version, doubtful: false });
+            } else {
+                self.held.remove(&name);
+            }
+        }
+        self.status.acknowledged = Some(outstanding.version);
+        if self.parked.is_empty() {
+            self.status.rejected = None;
+        }
+        None
+    }
+
+    fn replace(&mut self, names: Vec<String>, silence: Silence) {
+        let was_wildcard = self.interest.is_wildcard();
+        for name in self.interest.replace(names, silence) {
+            self.held.entry(name).or_default();
+        }
+        self.owed |= self.interest.is_wildcard() && !was_wildcard;
+        self.forget_unwanted();
+    }
+
+    fn adjust(&mut self, subscribe: Vec<String>, unsubscribe: &[String]) {
+        for name in subscribe {
+            self.interest.add(&name);
+            if !interest::is_everything(&name) {
+                self.held.entry(name.clone()).or_default();
+                self.doubt(&name);
+            }
+        }
+        for name in unsubscribe {
+            let asked = self.interest.remove(name);
+            if asked && !interest::is_everything(name) {
+                // Under a wildcard the client wants to know what becomes of it.
+                self.doubt(name);
+            }
+        }
+        self.forget_unwanted();
+    }
+
+    /// Believes what the client says that it holds from an earlier stream.
+    fn inherit(&mut self, initial: HashMap<String, String>) {
+        for (name, version) in initial {
+            if self.interest.wants(&name) {
+                self.held.insert(name, Held { version: Some(version), doubtful: false });
+            }
+        }
+    }
+
+    fn forget_unwanted(&mut self) {
+        let interest = &self.interest;
+        self.held.retain(|name, _| interest.wants(name));
+        self.parked.retain(|name, _| interest.wants(name));
+        if let Some(outstanding) = &mut self.outstanding {
+            outstanding.told.retain(|name, _| interest.wants(name));
+        }
+    }
+
+    /// Makes a resource be sent (again), even if the client has its version.
+    pub(super) fn doubt(&mut self, name: &str) {
+        let told = self.outstanding.as_mut().and_then(|sent| sent.told.remove(name)).is_some();
+        if told || self.held.contains_key(name) {
+            self.held.entry(name.to_owned()).or_default().doubtful = true;
+            self.parked.remove(name);
+        }
+    }
+
+    /// Whether the client holds some version of this resource.
+    pub(super) fn holds(&self, name: &str) -> bool {
+        self.held.get(name).is_some_and(|held| held.version.is_some())
+    }
+
+    /// Whether the client may hold this resource, or will once it has read what was sent.
+    pub(super) fn may_hold(&self, name: &str) -> bool {
+        let told = self.outstanding.as_ref().and_then(|outstanding| outstanding.told.get(name));
+        self.holds(name) || told.is_some_and(Option::is_some)
+    }
+
+    /// Whether the client asks for this resource.
+    pub(super) fn wants(&self, name: &str) -> bool {
+        self.interest.wants(name)
+    }
+
+    /// Whether a response waits for its answer.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.outstanding.is_some()
+    }
+
+    /// The names in the response that waits for its answer.
+    pub(super) fn outstanding(&self) -> impl Iterator<Item = &String> {
+        self.outstanding.iter().flat_map(|outstanding| outstanding.told.keys())
+    }
+
+    /// Whether the client has answered any response on this stream.
+    pub(super) fn was_answered(&self) -> bool {
+        self.answered
+    }
+
+    /// Whether a response is due even if it tells nothing.
+    pub(super) fn is_owed(&self) -> bool {
+        self.owed
+    }
+
+    /// How far the client follows.
+    pub(super) fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// Notes that the client needs nothing of this version of the type, unless it rejected it.
+    pub(super) fn keep_up(&mut self, version: &str) {
+        if !self.parked.is_empty() {
+            return;
+        }
+        if self.status.acknowledged.as_deref() != Some(version) {
+            self.status.acknowledged = Some(version.to_owned());
+        }
+        self.status.rejected = None;
+    }
+
+    /// Lets go of what was rejected, if any of it has changed since. A rejected response may be
+    /// applied in part: each of its names is in doubt then.
+    pub(super) fn release(&mut self, offer: Offer) {
+        if self.parked.iter().all(|(name, version)| offer.version(name) == version.as_deref()) {
+            return;
+        }
+        for (name, _) in std::mem::take(&mut self.parked) {
+            self.held.entry(name).or_default().doubtful = true;
+        }
+    }
+
+    /// Whether the client has acknowledged all that is offered.
+    pub(super) fn is_current(&self, offer: Offer) -> bool {
+        !self.is_waiting() && self.parked.is_empty() && self.changes(offer).is_empty()
+    }
+
+    /// What the client is to be told: where what it holds is not what is offered, but not what it
+    /// rejected.
+    pub(super) fn changes(&self, offer: Offer) -> Changes {
+        let known = self.held.iter().filter_map(|(name, held)| {
+            let target = offer.get(name);
+            let version = target.map(|resource| resource.version.as_str());
+            let differs = held.doubtful || held.version.as_deref() != version;
+            let tellable = target.is_some() || self.telling != Telling::Named;
+            (differs && tellable).then(|| (name.clone(), target.cloned()))
+        });
+        let mut changes: Changes = known.collect();
+        if self.interest.is_wildcard() {
+            let unknown = offer.iter().filter(|resource| !self.held.contains_key(&resource.name));
+            changes.extend(unknown.map(|resource| (resource.name.clone(), Some(resource.clone()))));
+        }
+        changes.retain(|name, _| !self.parked.contains_key(name));
+        changes
+    }
+
+    /// The response that tells these changes. It is outstanding from now on.
+    pub(super) fn tell(
+        &mut self,
+        changes: Changes,
+        offer: Offer,
+        newest: &str,
+        nonce: String,
+    ) -> Response {
+        let mut told: Versions = changes
+            .iter()
+            .map(|(name, resource)| (name.clone(), resource.as_ref().map(|r| r.version.clone())))
+            .collect();
+        let mut version = newest.to_owned();
+        let (mut resources, mut removed) = (Vec::new(), Vec::new());
+        if self.telling == Telling::Whole {
+            resources.extend(offer.iter().filter(|resource| self.wants(&resource.name)).cloned());
+            version = snapshot::version(resources.iter());
+            told.extend(resources.iter().map(|r| (r.name.clone(), Some(r.version.clone()))));
+        } else {
+            for (name, resource) in changes {
+                match resource {
+                    Some(resource) => resources.push(resource),
+                    None => removed.push(name),
+                }
+            }
+        }
+        self.owed = false;
+        self.last_nonce.clone_from(&nonce);
+        self.outstanding = Some(Outstanding { version: version.clone(), told });
+        Response { kind: self.kind, nonce, version, resources, removed }
+    }
+}

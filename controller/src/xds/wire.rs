@@ -1,0 +1,75 @@
+//! The two variants of the protocol on the wire.
+
+use envoy_types::pb::envoy::config::core::v3::{ControlPlane, Node};
+use envoy_types::pb::envoy::service::discovery::v3::{
+    self as wire, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest,
+    DiscoveryResponse,
+};
+
+use super::message::{Names, Request, Response};
+use super::observer::printable;
+
+/// A request of either variant, as it came.
+pub(super) trait Incoming: Send + 'static {
+    /// Who sends it, and what it says. Only the first request of a stream needs to tell who.
+    fn read(self) -> (Option<Node>, Request);
+}
+
+impl Incoming for DiscoveryRequest {
+    fn read(self) -> (Option<Node>, Request) {
+        let request = Request {
+            type_url: self.type_url,
+            nonce: self.response_nonce,
+            error: self.error_detail.map(|error| printable(&error.message)),
+            names: Names::Whole(self.resource_names),
+        };
+        (self.node, request)
+    }
+}
+
+impl Incoming for DeltaDiscoveryRequest {
+    fn read(self) -> (Option<Node>, Request) {
+        let request = Request {
+            type_url: self.type_url,
+            nonce: self.response_nonce,
+            error: self.error_detail.map(|error| printable(&error.message)),
+            names: Names::Delta {
+                subscribe: self.resource_names_subscribe,
+                unsubscribe: self.resource_names_unsubscribe,
+                initial: self.initial_resource_versions,
+            },
+        };
+        (self.node, request)
+    }
+}
+
+/// A response as state of the world.
+pub(super) fn whole(response: Response, identifier: &str) -> DiscoveryResponse {
+    DiscoveryResponse {
+        version_info: response.version,
+        type_url: response.kind.type_url(),
+        nonce: response.nonce,
+        resources: response.resources.iter().map(|resource| resource.body.clone()).collect(),
+        control_plane: Some(ControlPlane { identifier: identifier.to_owned() }),
+        ..DiscoveryResponse::default()
+    }
+}
+
+/// A response as delta.
+pub(super) fn delta(response: Response, identifier: &str) -> DeltaDiscoveryResponse {
+    let resources = response.resources.iter().map(|resource| wire::Resource {
+        name: resource.name.clone(),
+        version: resource.version.clone(),
+        resource: Some(resource.body.clone()),
+        ..wire::Resource::default()
+    });
+    DeltaDiscoveryResponse {
+        system_version_info: response.version,
+        type_url: response.kind.type_url(),
+        nonce: response.nonce,
+        resources: resources.collect(),
+        removed_resources: response.removed,
+        control_plane: Some(ControlPlane { identifier: identifier.to_owned() }),
+        ..DeltaDiscoveryResponse::default()
+    }
+}
