@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::config::RouteConfig;
 use crate::cookie::{self, Taken};
-use crate::set_cookie::{self, Application, SameSite, Scope};
+use crate::set_cookie::{self, Change, SameSite, Scope};
 use crate::token::{KeyRing, Nonce, Token};
 
 /// What a request on a sticky route told, kept for its response.
@@ -77,45 +77,40 @@ impl Session {
         now: u64,
         evidence: impl FnOnce() -> Evidence,
     ) -> Vec<String> {
-        let application = Application::read(set_cookies, &self.route.cookie, now);
+        let application = Change::read(set_cookies, &self.route.cookie, now);
         let Some(change) = self.change(endpoint, application, now) else { return Vec::new() };
         let evidence = evidence();
         if evidence.code_details.as_deref() != Some(VIA_UPSTREAM) {
             return Vec::new();
         }
-        let (scope, line) = match change {
-            Change::Delete(scope) => {
-                let line = set_cookie::write(&self.route.pin_cookie(), "", &scope);
-                (scope, line)
-            }
-            Change::Issue(scope) => {
-                let line = self.issue(endpoint, scope.clone(), keys, now, &evidence);
-                (scope, line)
-            }
+        let line = match &change {
+            Change::Deletes(scope) => set_cookie::write(&self.route.pin_cookie(), "", scope),
+            Change::Sets(scope) => self.issue(endpoint, scope.clone(), keys, now, &evidence),
         };
         // The old cookie goes first: a browser may understand both places as the same.
-        self.stale(&scope).filter(|_| line.is_some()).into_iter().chain(line).collect()
+        self.stale(change.scope()).filter(|_| line.is_some()).into_iter().chain(line).collect()
     }
 
+    /// What the response does with our cookie, given what it does with the application's.
     fn change(
         &self,
         endpoint: SocketAddr,
-        application: Option<Application>,
+        application: Option<Change>,
         now: u64,
     ) -> Option<Change> {
         let scope = match (application, &self.token) {
-            (Some(Application::Deletes(scope)), _) => return Some(Change::Delete(scope)),
-            (Some(Application::Sets(scope)), Some(token))
+            (Some(deletes @ Change::Deletes(_)), _) => return Some(deletes),
+            (Some(Change::Sets(scope)), Some(token))
                 if token.endpoint == endpoint && covers(token, &scope, now) =>
             {
                 return None;
             }
-            (Some(Application::Sets(scope)), _) => scope,
+            (Some(Change::Sets(scope)), _) => scope,
             (None, Some(token)) if token.endpoint == endpoint => return None,
             (None, Some(token)) => remaining(token, now),
             (None, None) => self.default_scope(),
         };
-        Some(Change::Issue(scope))
+        Some(Change::Sets(scope))
     }
 
     fn issue(
@@ -157,12 +152,6 @@ impl Session {
             max_age: None,
         }
     }
-}
-
-/// What a response does with our cookie.
-enum Change {
-    Issue(Scope),
-    Delete(Scope),
 }
 
 /// Whether the token lives where the application's cookie does, and at least as long.

@@ -60,16 +60,22 @@ impl SameSite {
     }
 }
 
-/// What the application does with its cookie in one response.
+/// What a response does with a cookie.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Application {
+pub enum Change {
     /// It sets the cookie.
     Sets(Scope),
     /// It ends the cookie's life; `max_age` is 0.
     Deletes(Scope),
 }
 
-impl Application {
+impl Change {
+    /// Where the cookie is changed.
+    pub fn scope(&self) -> &Scope {
+        let (Self::Sets(scope) | Self::Deletes(scope)) = self;
+        scope
+    }
+
     /// What a response's `Set-Cookie` lines say of the cookie of this name (case counts). The last
     /// line that sets it counts; without one, the last that deletes it: applications delete a cookie
     /// at an old place and set it at a new one. `now` is in seconds since 1970.
@@ -176,15 +182,15 @@ mod tests {
     /// Sun, 06 Nov 1994 08:49:37 GMT
     const NOW: u64 = 784_111_777;
 
-    fn read(lines: &[&str]) -> Option<Application> {
-        Application::read(lines.iter().map(|line| line.as_bytes()), "s", NOW)
+    fn read(lines: &[&str]) -> Option<Change> {
+        Change::read(lines.iter().map(|line| line.as_bytes()), "s", NOW)
     }
 
     /// The scope that the lines set.
     fn set(lines: &[&str]) -> Option<Scope> {
         match read(lines)? {
-            Application::Sets(scope) => Some(scope),
-            Application::Deletes(_) => None,
+            Change::Sets(scope) => Some(scope),
+            Change::Deletes(_) => None,
         }
     }
 
@@ -227,9 +233,9 @@ mod tests {
         for (line, expected) in cases {
             assert_eq!(set(&[line]), Some(expected), "{line}");
         }
-        let expected = Application::Sets(scope());
+        let expected = Change::Sets(scope());
         let no_text = [b"s=\xff; Path=/\xff".as_slice()];
-        assert_eq!(Application::read(no_text.into_iter(), "s", NOW), Some(expected));
+        assert_eq!(Change::read(no_text.into_iter(), "s", NOW), Some(expected));
     }
 
     #[test]
@@ -263,7 +269,7 @@ mod tests {
         ] {
             let line = format!("s=; Path=/; {end}");
             let expected = Scope { path: Some("/".into()), max_age: Some(0), ..Scope::default() };
-            assert_eq!(read(&[&line]), Some(Application::Deletes(expected)), "{line}");
+            assert_eq!(read(&[&line]), Some(Change::Deletes(expected)), "{line}");
         }
     }
 
@@ -273,7 +279,7 @@ mod tests {
         for lines in [&[old, new][..], &[new, old], &["s=1", "x=1", new, old, old]] {
             assert_eq!(set(lines), Some(with_life(5)), "{lines:?}");
         }
-        assert!(matches!(read(&[old, old]), Some(Application::Deletes(_))));
+        assert!(matches!(read(&[old, old]), Some(Change::Deletes(_))));
     }
 
     #[test]
@@ -315,8 +321,8 @@ mod tests {
             name in "(s=)?", attribute in "(Path=/|Domain=|Expires=|Max-Age=|SameSite=)?", tail: Vec<u8>,
         ) {
             let line = [name.as_bytes(), b"; ", attribute.as_bytes(), &tail].concat();
-            if let Some(Application::Sets(scope) | Application::Deletes(scope)) =
-                Application::read([line.as_slice()].into_iter(), "s", NOW)
+            if let Some(Change::Sets(scope) | Change::Deletes(scope)) =
+                Change::read([line.as_slice()].into_iter(), "s", NOW)
             {
                 let written = write("s", "v", &scope).unwrap();
                 prop_assert!(!written.contains(|char: char| char.is_control()), "{written:?}");

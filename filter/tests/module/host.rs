@@ -48,6 +48,7 @@ pub(crate) enum Calls {
 pub(crate) struct Vm {
     store: Store<State>,
     instance: Instance,
+    last_context: u32,
 }
 
 static MODULE: LazyLock<Module> = LazyLock::new(|| {
@@ -75,9 +76,9 @@ impl Vm {
         let mut linker = Linker::new(MODULE.engine());
         link(&mut linker).unwrap();
         let instance = linker.instantiate_and_start(&mut store, &MODULE).unwrap();
-        let mut vm = Self { store, instance };
+        let mut vm = Self { store, instance, last_context: 0 };
         vm.call::<(), ()>("_initialize", ());
-        vm.create_context(ROOT, 0);
+        vm.create_context(0);
         vm
     }
 
@@ -85,8 +86,11 @@ impl Vm {
         self.store.data_mut()
     }
 
-    pub(crate) fn create_context(&mut self, context: u32, root: u32) {
-        self.call::<_, ()>("proxy_on_context_create", (context, root));
+    /// A new context: a stream under a root, or a root under 0.
+    pub(crate) fn create_context(&mut self, root: u32) -> u32 {
+        self.last_context += 1;
+        self.call::<_, ()>("proxy_on_context_create", (self.last_context, root));
+        self.last_context
     }
 
     /// Whether the filter takes the configuration.
