@@ -50,7 +50,9 @@ pub struct HostPort {
 
 /// What is no [`HostPort`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected a host and a port, such as waggle-controller:18000, 10.0.0.1:18000 or [::1]:18000")]
+#[error(
+    "expected a host and a port, such as waggle-controller:18000, 10.0.0.1:18000 or [::1]:18000"
+)]
 pub struct BadHostPort;
 
 impl FromStr for HostPort {

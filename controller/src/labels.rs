@@ -89,7 +89,16 @@ pub enum Backend {
     /// To its running tasks.
     Tasks(Affinity),
     /// To its one virtual IP on the chosen network; Swarm balances from there.
-    Vip(IpAddr),
+    Vip(Vip),
+}
+
+/// A service's virtual IP on the chosen network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vip {
+    /// This one.
+    Assigned(IpAddr),
+    /// Swarm will assign it in a moment.
+    Awaited,
 }
 
 /// Whether the requests of a session go to the same task (`sticky_session_cookie`).

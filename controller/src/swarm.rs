@@ -109,12 +109,24 @@ pub struct Service {
     /// The networks that the service is attached to by its specification, in its order; ingress,
     /// and what is not in [`Picture::networks`] (such as `host`), left out.
     pub networks: Vec<NetworkId>,
-    /// Its virtual IPs by network; empty with `--endpoint-mode dnsrr`.
+    /// Whether it has virtual IPs.
+    pub resolution: Resolution,
+    /// Its virtual IPs by network. Swarm assigns them a moment after the service is created or
+    /// attached to a network.
     pub vips: BTreeMap<NetworkId, IpAddr>,
     /// How many tasks it asks for.
     pub scale: Scale,
     /// Whether an update or a rollback is under way.
     pub update: Update,
+}
+
+/// How a service's name resolves (`--endpoint-mode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Resolution {
+    /// `vip`: to a virtual IP on each of its networks.
+    VirtualIp,
+    /// `dnsrr`: to the addresses of its tasks; it has no virtual IP.
+    RoundRobin,
 }
 
 /// How many tasks a service asks for.

@@ -1,11 +1,9 @@
 //! `backend_mode`: the running tasks, or the service's one virtual IP.
 
-use std::net::IpAddr;
-
 use super::fix::Edit;
 use super::reader::{Fault, Instead, Reader, Said, key};
-use super::{Code, Label, Severity};
-use crate::swarm::Network;
+use super::{Code, Label, Severity, Vip};
+use crate::swarm::{Network, Resolution};
 
 pub(super) const LABEL: Label = Label {
     name: "backend_mode",
@@ -24,7 +22,7 @@ enum Mode {
 
 /// The virtual IP that the service wants to be reached by; none in task mode. Without a network
 /// there is nothing to look up: the service is rejected for that.
-pub(super) fn read(reader: &mut Reader<'_>, network: Option<&Network>) -> Option<IpAddr> {
+pub(super) fn read(reader: &mut Reader<'_>, network: Option<&Network>) -> Option<Vip> {
     let fix = reader.update(&[Edit::Set(LABEL.name, "vip")]);
     let instead = || Instead::default("the default, `task`, holds");
     let said = reader.parse(&LABEL, instead, |value| match value {
@@ -40,7 +38,11 @@ pub(super) fn read(reader: &mut Reader<'_>, network: Option<&Network>) -> Option
         return None;
     }
     let network = network?;
-    let vip = reader.service.vips.get(&network.id).copied();
+    let vip = match (reader.service.vips.get(&network.id), reader.service.resolution) {
+        (Some(address), _) => Some(Vip::Assigned(*address)),
+        (None, Resolution::VirtualIp) => Some(Vip::Awaited),
+        (None, Resolution::RoundRobin) => None,
+    };
     if vip.is_none() {
         let message = format!(
             "the service has no virtual IP on network `{}`; `task` holds",
@@ -60,7 +62,7 @@ pub(super) fn read(reader: &mut Reader<'_>, network: Option<&Network>) -> Option
 #[cfg(test)]
 mod tests {
     use crate::labels::testing::{a_service, codes, intent};
-    use crate::labels::{Affinity, Backend, Code};
+    use crate::labels::{Affinity, Backend, Code, Vip};
 
     #[test]
     fn tasks_are_the_default() {
@@ -75,7 +77,7 @@ mod tests {
         let web =
             a_service("web").serving("a.example").vip("10.0.0.2").label("backend_mode", "vip");
         assert_eq!(codes(&web), []);
-        assert_eq!(intent(&web).backend, Backend::Vip("10.0.0.2".parse().unwrap()));
+        assert_eq!(intent(&web).backend, Backend::Vip(Vip::Assigned("10.0.0.2".parse().unwrap())));
     }
 
     #[test]
@@ -91,6 +93,9 @@ mod tests {
     #[test]
     fn vip_mode_without_a_virtual_ip_is_told_and_tasks_hold() {
         let web = a_service("web").serving("a.example").label("backend_mode", "vip");
+        assert_eq!(codes(&web), [], "Swarm has not assigned it yet");
+        assert_eq!(intent(&web).backend, Backend::Vip(Vip::Awaited));
+        let web = web.dnsrr();
         assert_eq!(codes(&web), [Code::VipWithoutAddress]);
         assert_eq!(intent(&web).backend, Backend::Tasks(Affinity::None));
     }

@@ -1,10 +1,8 @@
 //! `sticky_session_cookie`: sessions stay on their task.
 
-use std::net::IpAddr;
-
 use super::fix::Edit;
 use super::reader::{Fault, Instead, Reader, Said, key};
-use super::{Affinity, Code, CookieName, Label, Severity};
+use super::{Affinity, Code, CookieName, Label, Severity, Vip};
 
 pub(super) const LABEL: Label = Label {
     name: "sticky_session_cookie",
@@ -14,7 +12,7 @@ pub(super) const LABEL: Label = Label {
             Task mode only.",
 };
 
-pub(super) fn read(reader: &mut Reader<'_>, vip: Option<IpAddr>) -> Affinity {
+pub(super) fn read(reader: &mut Reader<'_>, vip: Option<Vip>) -> Affinity {
     let remove = reader.update(&[Edit::Remove(LABEL.name)]);
     let said = reader.parse(
         &LABEL,
@@ -80,11 +78,12 @@ mod tests {
     }
 
     #[test]
-    fn a_vip_that_is_not_there_leaves_the_service_sticky() {
+    fn a_vip_that_cannot_be_leaves_the_service_sticky() {
         let web = a_service("web")
             .serving("a.example")
             .label("backend_mode", "vip")
-            .label("sticky_session_cookie", "SID");
+            .label("sticky_session_cookie", "SID")
+            .dnsrr();
         assert_eq!(codes(&web), [Code::VipWithoutAddress]);
         assert_eq!(intent(&web).backend, sticky("SID"));
     }

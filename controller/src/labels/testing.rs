@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use super::{Code, Intent, Kept, PREFIX, Reading, Surroundings};
 use crate::swarm::{
-    Network, NetworkId, NodeId, Picture, Purpose, Scale, Service, ServiceId, ServiceName, Task,
-    TaskId, TaskState, Update,
+    Network, NetworkId, NodeId, Picture, Purpose, Resolution, Scale, Service, ServiceId,
+    ServiceName, Task, TaskId, TaskState, Update,
 };
 
 /// A service of one replica on network `net`, without labels. Its ID is `id-` and its name.
@@ -20,6 +20,7 @@ pub(crate) fn a_service(name: &str) -> Service {
         labels: [].into(),
         misplaced_labels: [].into(),
         networks: vec![NetworkId::new("id-net")],
+        resolution: Resolution::VirtualIp,
         vips: [].into(),
         scale: Scale::Replicated(1),
         update: Update::Idle,
@@ -60,6 +61,11 @@ impl Service {
     pub(crate) fn vip(mut self, address: &str) -> Self {
         self.vips.insert(NetworkId::new("id-net"), address.parse().unwrap());
         self
+    }
+
+    /// Lets it have no virtual IP.
+    pub(crate) fn dnsrr(self) -> Self {
+        Self { resolution: Resolution::RoundRobin, vips: [].into(), ..self }
     }
 
     /// Sets how many tasks it asks for.

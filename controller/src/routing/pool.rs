@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::ownership::Grant;
 use super::{Connections, Endpoint, Pool, PoolName, Presence, Target};
-use crate::labels::{Affinity, Backend, Claim, Intent};
+use crate::labels::{Affinity, Backend, Claim, Intent, Vip};
 use crate::swarm::{Picture, Scale, ServiceId, Task, TaskState};
 
 /// The longest name that is not cut, in characters.
@@ -81,7 +81,8 @@ fn endpoints(
         target,
     };
     match intent.backend {
-        Backend::Vip(address) => {
+        Backend::Vip(Vip::Awaited) => Vec::new(),
+        Backend::Vip(Vip::Assigned(address)) => {
             let scale = picture.services.get(&intent.service).map(|service| service.scale);
             let wanted = !matches!(scale, None | Some(Scale::Replicated(0)));
             wanted.then(|| endpoint(address, Target::Vip)).into_iter().collect()

@@ -83,7 +83,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::swarm::{Scale, Service, ServiceId, ServiceName, Update};
+    use crate::swarm::{Resolution, Scale, Service, ServiceId, ServiceName, Update};
 
     /// A picture of services by name and version.
     fn picture(services: &[(&str, u64)]) -> Picture {
@@ -96,6 +96,7 @@ mod tests {
                 labels: BTreeMap::new(),
                 misplaced_labels: BTreeMap::new(),
                 networks: Vec::new(),
+                resolution: Resolution::VirtualIp,
                 vips: BTreeMap::new(),
                 scale: Scale::Replicated(1),
                 update: Update::Idle,

@@ -14,8 +14,8 @@ use serde_json::value::RawValue;
 
 use super::shape::{DockerMode, DockerService, DockerTask, DockerUpdate, DockerVip};
 use super::{
-    Network, NetworkId, Node, NodeId, Purpose, Scale, Service, ServiceId, ServiceName, Task,
-    TaskId, TaskState, Update,
+    Network, NetworkId, Node, NodeId, Purpose, Resolution, Scale, Service, ServiceId, ServiceName,
+    Task, TaskId, TaskState, Update,
 };
 
 /// The prefix of our labels; on a container it is misplaced.
@@ -73,6 +73,10 @@ pub(super) fn services(body: &[u8]) -> Result<Sifted<Draft>, serde_json::Error> 
             labels: spec.labels.unwrap_or_default(),
             misplaced_labels: misplaced.filter(|(key, _)| key.starts_with(LABEL_PREFIX)).collect(),
             networks: Vec::new(),
+            resolution: match spec.endpoint_spec.unwrap_or_default().mode.as_deref() {
+                Some("dnsrr") => Resolution::RoundRobin,
+                _ => Resolution::VirtualIp,
+            },
             vips,
             scale: spec.mode.unwrap_or_default().into(),
             update: update_status.unwrap_or_default().into(),
@@ -310,6 +314,7 @@ mod tests {
             labels: [("com.docker.lb.hosts".into(), "demo.local".into())].into(),
             misplaced_labels: [("com.docker.lb.port".into(), "8080".into())].into(),
             networks: vec![NetworkId::new("n1")],
+            resolution: Resolution::VirtualIp,
             vips: [(NetworkId::new("n1"), "10.0.1.2".parse().expect("an address"))].into(),
             scale: Scale::Replicated(4),
             update: Update::Idle,

@@ -34,6 +34,13 @@ pub(super) struct DockerSpec {
     /// Where clients before API 1.25 wrote the networks.
     pub(super) networks: Option<Vec<DockerTarget>>,
     pub(super) mode: Option<DockerMode>,
+    pub(super) endpoint_spec: Option<DockerEndpointSpec>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct DockerEndpointSpec {
+    pub(super) mode: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
