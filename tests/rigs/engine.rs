@@ -199,6 +199,11 @@ impl Engine {
     pub fn versions_asked(&self) -> BTreeSet<String> {
         self.0.server.versions()
     }
+
+    /// The paths that were asked for without a version.
+    pub fn requests_without_version(&self) -> BTreeSet<String> {
+        self.0.server.unversioned()
+    }
 }
 
 /// Serves each connection that comes, all of them within this one future.

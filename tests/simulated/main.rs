@@ -1,2 +1,3 @@
-//! .
-fn main() {}
+//! Tests against the simulated engine.
+
+mod source;

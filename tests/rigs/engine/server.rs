@@ -51,6 +51,7 @@ pub(super) struct Server {
     faults: Mutex<Vec<Planned>>,
     requests: Mutex<BTreeMap<String, u64>>,
     versions: Mutex<BTreeSet<String>>,
+    unversioned: Mutex<BTreeSet<String>>,
     printed: Mutex<BTreeMap<String, Printed>>,
 }
 
@@ -65,6 +66,7 @@ impl Server {
             faults: Mutex::default(),
             requests: Mutex::default(),
             versions: Mutex::default(),
+            unversioned: Mutex::default(),
             printed: Mutex::default(),
         }
     }
@@ -122,6 +124,10 @@ impl Server {
         lock(&self.versions).clone()
     }
 
+    pub(super) fn unversioned(&self) -> BTreeSet<String> {
+        lock(&self.unversioned).clone()
+    }
+
     /// Answers one request, with the header by which clients negotiate their version.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<Response, Infallible> {
         let mut response = self.answer_body(request).await;
@@ -143,6 +149,8 @@ impl Server {
             if let Some(refusal) = self.refuse_version(version) {
                 return refusal;
             }
+        } else {
+            lock(&self.unversioned).insert(path.clone());
         }
         let filters = filters(request.uri().query());
         match self.next_fault(&path) {
@@ -331,9 +339,13 @@ fn refusal(status: u16, message: &str) -> Response {
 
 /// The first half of a body under the length of the whole.
 fn cut(body: &Bytes) -> Response {
-    let half = Ok(body.slice(..body.len() / 2));
-    let end = Err(std::io::Error::other("the simulated engine cuts this answer"));
-    let stream = stream::iter([half, end]);
+    let half = body.slice(..body.len() / 2);
+    let end = async {
+        // Lets the server send what it has before it learns that there is no more.
+        tokio::task::yield_now().await;
+        Err(std::io::Error::other("the simulated engine cuts this answer"))
+    };
+    let stream = stream::once(std::future::ready(Ok(half))).chain(stream::once(end));
     let mut response = respond(StatusCode::OK, "application/json", Body::from_stream(stream));
     response.headers_mut().insert(header::CONTENT_LENGTH, body.len().into());
     response
