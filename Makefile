@@ -31,8 +31,7 @@ programs:
 
 # What goes into images must not need a C library.
 static:
-	$(TOOLS) musl >/dev/null
-	cargo build --release --target $(MUSL) --package waggle-controller --package waggle-demo
+	CC_x86_64_unknown_linux_musl=gcc cargo build --release --target $(MUSL) --package waggle-controller --package waggle-demo
 
 test: lint programs fast wasm-test simulated-test swarm-test
 

@@ -1,5 +1,6 @@
 //! The `waggle` binary: settings, telemetry, connect, spawn, wait, drain.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -15,6 +16,7 @@ async fn main() -> ExitCode {
             tracing_subscriber::fmt()
                 .with_env_filter(tracing_subscriber::EnvFilter::new(&settings.log))
                 .with_writer(std::io::stderr)
+                .with_ansi(std::io::stderr().is_terminal())
                 .init();
             match shutdown_on_signal() {
                 Ok(shutdown) => serve::serve(*settings, shutdown).await,

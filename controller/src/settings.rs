@@ -29,8 +29,8 @@ pub enum Command {
 /// The settings of `waggle serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Docker's API: unix:///path, tcp://host:port or http://host:port of a socket proxy
-    /// [default: `DOCKER_HOST`, then unix:///var/run/docker.sock]
+    /// Docker's API: `unix:///path`, `tcp://host:port` or `http://host:port` of a socket proxy
+    /// [default: `DOCKER_HOST`, then `unix:///var/run/docker.sock`]
     #[arg(long, env = "WAGGLE_DOCKER", value_name = "URL")]
     pub docker: Option<String>,
 

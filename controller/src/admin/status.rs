@@ -75,7 +75,8 @@ pub struct Service {
 #[derive(Debug, Clone, Serialize)]
 pub struct Address {
     /// Address and port.
-    pub address: SocketAddr,
+    #[serde(rename = "address")]
+    pub socket: SocketAddr,
     /// The task behind it; none behind a virtual IP.
     pub task: Option<String>,
     /// Where the task runs.
@@ -190,6 +191,6 @@ impl Address {
                 (Some(task.to_string()), node.as_ref().map(ToString::to_string), state)
             }
         };
-        Self { address: endpoint.address, task, node, state }
+        Self { socket: endpoint.address, task, node, state }
     }
 }
