@@ -4,6 +4,8 @@
 //! with the newest [`Snapshot`] and says what comes next.
 
 mod conversation;
+#[cfg(test)]
+mod fixtures;
 mod interest;
 mod message;
 mod observer;
@@ -16,6 +18,6 @@ mod subscription;
 mod wire;
 
 pub use observer::{Envoy, Observer, Report, Responses, Variant};
-pub use service::{Server, Tls, serve};
+pub use service::{Tls, serve};
 pub use snapshot::{Inconsistent, Snapshot};
 pub use subscription::{Rejection, Status};

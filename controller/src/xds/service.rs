@@ -35,20 +35,6 @@ const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::fro
 /// How long clients may take to leave at shutdown.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// What a server serves, and how.
-#[derive(Debug)]
-pub struct Server {
-    /// Mutual TLS. `None`: anyone who reaches the listener is served in plain text.
-    pub tls: Option<Tls>,
-    /// What to serve. `None`: not known yet; streams are accepted and get no answer, since an empty
-    /// one would delete all that an Envoy has.
-    pub snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
-    /// Who watches the streams.
-    pub observer: Arc<Observer>,
-    /// What this controller calls itself in each response.
-    pub identifier: String,
-}
-
 /// Mutual TLS, in PEM.
 #[derive(Clone)]
 pub struct Tls {
@@ -69,23 +55,36 @@ impl std::fmt::Debug for Tls {
 /// Serves snapshots to all who connect to the listener, until shutdown: then each stream ends with
 /// UNAVAILABLE, and clients that do not leave are cut off after 2 s.
 ///
+/// Without `tls`, anyone who reaches the listener is served, in plain text. While `snapshots` is
+/// `None`, streams are accepted and get no answer: an empty one would delete all that an Envoy has.
+/// `identifier` is what this controller calls itself in each response.
+///
 /// Fails if the certificates or the key do not parse, or if the listener fails.
 pub async fn serve(
     listener: TcpListener,
-    server: Server,
+    tls: Option<Tls>,
+    snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    observer: Arc<Observer>,
+    identifier: String,
     shutdown: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let mut builder = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE.0))
         .http2_keepalive_timeout(Some(KEEP_ALIVE.1));
-    if let Some(tls) = &server.tls {
+    if let Some(tls) = tls {
         builder = builder.tls_config(
             ServerTlsConfig::new()
                 .identity(Identity::from_pem(&tls.certificate, &tls.key))
                 .client_ca_root(Certificate::from_pem(&tls.client_ca)),
         )?;
     }
-    let service = Service { server, streams: AtomicU64::new(0), shutdown: shutdown.clone() };
+    let service = Service {
+        snapshots,
+        observer,
+        identifier,
+        streams: AtomicU64::new(0),
+        shutdown: shutdown.clone(),
+    };
     let service =
         AggregatedDiscoveryServiceServer::new(service).max_decoding_message_size(LONGEST_REQUEST);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -103,7 +102,9 @@ pub async fn serve(
 }
 
 struct Service {
-    server: Server,
+    snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    observer: Arc<Observer>,
+    identifier: String,
     streams: AtomicU64,
     shutdown: CancellationToken,
 }
@@ -117,11 +118,11 @@ impl Service {
         variant: Variant,
         write: fn(message::Response, &str) -> A,
     ) -> Response<Answers<A>> {
-        let identifier = self.server.identifier.clone();
+        let identifier = self.identifier.clone();
         let conversation = Conversation::new(
-            self.server.observer.connect(request.remote_addr(), variant),
+            self.observer.connect(request.remote_addr(), variant),
             request.into_inner(),
-            self.server.snapshots.clone(),
+            self.snapshots.clone(),
             self.shutdown.clone(),
             self.nonce_prefix(),
         );

@@ -192,7 +192,7 @@ impl Stream {
     fn listeners_come_first(&self, newest: &Snapshot) -> bool {
         let offer = self.lingering.offer(Kind::Listener, newest);
         let listeners = self.subscriptions.get(&Kind::Listener);
-        listeners.is_some_and(|it| it.is_waiting() && !it.changes(offer).is_empty())
+        listeners.is_some_and(|it| it.is_overtaken(offer))
     }
 
     /// Whether a client brought clusters from an earlier stream that are gone now, and has not

@@ -275,14 +275,23 @@ impl Subscription {
     }
 
     /// Lets go of what was rejected, if any of it has changed since. A rejected response may be
-    /// applied in part: each of its names is in doubt then.
+    /// applied in part: what it would have changed is in doubt then.
     pub(super) fn release(&mut self, offer: Offer) {
         if self.parked.iter().all(|(name, version)| offer.version(name) == version.as_deref()) {
             return;
         }
-        for (name, _) in std::mem::take(&mut self.parked) {
-            self.held.entry(name).or_default().doubtful = true;
+        for (name, version) in std::mem::take(&mut self.parked) {
+            let held = self.held.entry(name).or_default();
+            held.doubtful |= held.version != version;
         }
+    }
+
+    /// Whether there is news beyond the response that waits for its answer.
+    pub(super) fn is_overtaken(&self, offer: Offer) -> bool {
+        self.outstanding.as_ref().is_some_and(|Outstanding { told, .. }| {
+            told.iter().any(|(name, version)| offer.version(name) != version.as_deref())
+                || self.changes(offer).keys().any(|name| !told.contains_key(name))
+        })
     }
 
     /// Whether the client has acknowledged all that is offered.

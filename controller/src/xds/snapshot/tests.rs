@@ -1,1 +1,84 @@
+use super::*;
+use crate::xds::fixtures::{cluster, endpoints, resources, world};
 
+const WHOLE: &str = "a/1/1 b/1/1 r/1=a,b x/1! http/1>r,x!";
+
+#[test]
+fn a_consistent_world_is_taken_in_any_order_with_equal_versions() {
+    let mut shuffled = resources(WHOLE);
+    shuffled.reverse();
+    let shuffled = Snapshot::new(shuffled).unwrap();
+    for kind in Kind::ALL {
+        assert_eq!(world(WHOLE).version(kind), shuffled.version(kind), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_change_moves_the_version_of_its_own_type_alone() {
+    for (changed, moves) in [
+        ("a/2/1 b/1/1 r/1=a,b x/1! http/1>r,x!", Kind::Cluster),
+        ("a/1/2 b/1/1 r/1=a,b x/1! http/1>r,x!", Kind::Endpoints),
+        ("a/1/1 b/1/1 r/2=a,b x/1! http/1>r,x!", Kind::Routes),
+        ("a/1/1 b/1/1 r/1=a,b x/2! http/1>r,x!", Kind::Extension),
+        ("a/1/1 b/1/1 r/1=a,b x/1! http/2>r,x!", Kind::Listener),
+    ] {
+        for kind in Kind::ALL {
+            let same = world(WHOLE).version(kind) == world(changed).version(kind);
+            assert_eq!(same, kind != moves, "{changed}: {kind:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_inconsistent_is_refused_with_the_names_at_fault() {
+    let missing = |by_kind, by: &str, kind, name: &str| Inconsistent::Missing {
+        by_kind,
+        by: by.into(),
+        kind,
+        name: name.into(),
+    };
+    for (line, fault) in [
+        ("a/1/1 a/2/1", Inconsistent::Duplicate { kind: Kind::Cluster, name: "a".into() }),
+        ("a/1/1 r/1=a,b", missing(Kind::Routes, "r", Kind::Cluster, "b")),
+        ("http/1>r", missing(Kind::Listener, "http", Kind::Routes, "r")),
+        ("r/1= http/1>r,x!", missing(Kind::Listener, "http", Kind::Extension, "x")),
+    ] {
+        assert_eq!(Snapshot::new(resources(line)).unwrap_err(), fault, "{line}");
+    }
+}
+
+#[test]
+fn clusters_and_endpoints_come_in_pairs() {
+    assert_eq!(
+        Snapshot::new(vec![cluster("a", "1")]).unwrap_err(),
+        Inconsistent::Missing {
+            by_kind: Kind::Cluster,
+            by: "a".into(),
+            kind: Kind::Endpoints,
+            name: "a".into()
+        }
+    );
+    assert_eq!(
+        Snapshot::new(vec![endpoints("a", "1")]).unwrap_err(),
+        Inconsistent::Orphan { name: "a".into() }
+    );
+}
+
+#[test]
+fn bytes_that_are_no_message_are_refused() {
+    let mut broken = cluster("a", "1");
+    broken.body.value = vec![0xff];
+    let refused = Snapshot::new(vec![broken, endpoints("a", "1")]).unwrap_err();
+    assert!(matches!(&refused, Inconsistent::Undecodable { name, .. } if name == "a"), "{refused}");
+}
+
+#[test]
+fn what_did_not_change_is_shared_with_the_last_snapshot() {
+    let last = world(WHOLE);
+    let next = last.next(resources("a/2/1 b/1/1 r/1=a,b x/1! http/1>r,x!")).unwrap();
+    let is_shared = |kind, name| {
+        Arc::ptr_eq(last.of(kind).get(name).unwrap(), next.of(kind).get(name).unwrap())
+    };
+    assert!(is_shared(Kind::Cluster, "b") && is_shared(Kind::Routes, "r"));
+    assert!(!is_shared(Kind::Cluster, "a"));
+}
