@@ -73,8 +73,8 @@ pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Resu
     let sources = admin::Sources { report, health: health_seen, envoys: Arc::clone(&observer) };
     let admin = tasks.spawn(admin::serve(status_listener, sources, shutdown.clone()));
     let identifier = version::server_info();
-    let server = xds::Server { tls: xds_tls, snapshots: goal, observer, identifier };
-    let xds = tasks.spawn(xds::serve(xds_listener, server, shutdown.clone()));
+    let stop = shutdown.clone();
+    let xds = tasks.spawn(xds::serve(xds_listener, xds_tls, goal, observer, identifier, stop));
     tracing::info!(
         version = version::server_info(),
         xds = %settings.xds_address,

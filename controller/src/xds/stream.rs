@@ -135,10 +135,10 @@ impl Stream {
             }
             return None;
         }
-        let changed: BTreeSet<String> = due.keys().cloned().collect();
+        let sent: BTreeSet<String> = due.keys().cloned().collect();
         let response = subscription.tell(due, offer, newest.version(kind), self.nonces.next());
         if kind == Kind::Cluster {
-            self.send_endpoints_of(&changed);
+            self.send_endpoints_of(&sent);
         }
         Some(response)
     }
