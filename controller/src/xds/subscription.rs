@@ -136,7 +136,9 @@ impl Subscription {
                 let rejection = answers.then(|| self.conclude(request.error)).flatten();
                 let was_wildcard = self.interest.is_wildcard();
                 self.adjust(subscribe, &unsubscribe);
-                self.owed |= self.interest.is_wildcard() && !was_wildcard;
+                if self.interest.is_wildcard() && !was_wildcard {
+                    self.widen();
+                }
                 rejection
             }
         }
@@ -144,16 +146,20 @@ impl Subscription {
 
     /// The answer to the outstanding response: an ACK, or with an error a NACK.
     fn conclude(&mut self, error: Option<String>) -> Option<Rejection> {
-        let outstanding = self.outstanding.take()?;
+        let Outstanding { version, told } = self.outstanding.take()?;
+        let told = told.into_iter().filter(|(name, _)| self.interest.wants(name));
         self.answered = true;
         if let Some(message) = error {
-            let rejection = Rejection { version: outstanding.version, message };
-            self.parked.extend(outstanding.told);
-            self.parked.retain(|name, _| self.interest.wants(name));
-            self.status.rejected = Some(rejection.clone());
-            return Some(rejection);
+            for (name, version) in told {
+                match self.held.get_mut(&name).filter(|held| held.version == version) {
+                    Some(held) => held.doubtful = false,
+                    None => drop(self.parked.insert(name, version)),
+                }
+            }
+            self.status.rejected = Some(Rejection { version, message });
+            return self.status.rejected.clone();
         }
-        for (name, version) in outstanding.told {
+        for (name, version) in told {
             self.parked.remove(&name);
             if version.is_some() || self.interest.names(&name) {
                 self.held.insert(name, Held { version, doubtful: false });
@@ -161,7 +167,7 @@ impl Subscription {
                 self.held.remove(&name);
             }
         }
-        self.status.acknowledged = Some(outstanding.version);
+        self.status.acknowledged = Some(version);
         if self.parked.is_empty() {
             self.status.rejected = None;
         }
@@ -171,9 +177,15 @@ impl Subscription {
     fn replace(&mut self, names: Vec<String>, silence: Silence) {
         let was_wildcard = self.interest.is_wildcard();
         for name in self.interest.replace(names, silence) {
-            self.held.entry(name).or_default();
+            if self.outstanding().any(|told| *told == name) {
+                self.doubt(&name);
+            } else {
+                self.held.entry(name).or_default();
+            }
         }
-        self.owed |= self.interest.is_wildcard() && !was_wildcard;
+        if self.interest.is_wildcard() && !was_wildcard {
+            self.widen();
+        }
         self.forget_unwanted();
     }
 
@@ -204,13 +216,18 @@ impl Subscription {
         }
     }
 
+    /// A client that begins to ask for everything is owed a response. What it reads meanwhile it may
+    /// keep or have dropped.
+    fn widen(&mut self) {
+        self.owed = true;
+        let told: Vec<_> = self.outstanding().cloned().collect();
+        told.iter().for_each(|name| self.doubt(name));
+    }
+
     fn forget_unwanted(&mut self) {
         let interest = &self.interest;
         self.held.retain(|name, _| interest.wants(name));
         self.parked.retain(|name, _| interest.wants(name));
-        if let Some(outstanding) = &mut self.outstanding {
-            outstanding.told.retain(|name, _| interest.wants(name));
-        }
     }
 
     /// Makes a resource be sent (again), even if the client has its version.
@@ -275,14 +292,13 @@ impl Subscription {
     }
 
     /// Lets go of what was rejected, if any of it has changed since. A rejected response may be
-    /// applied in part: what it would have changed is in doubt then.
+    /// applied in part: each of its names is in doubt then.
     pub(super) fn release(&mut self, offer: Offer) {
         if self.parked.iter().all(|(name, version)| offer.version(name) == version.as_deref()) {
             return;
         }
-        for (name, version) in std::mem::take(&mut self.parked) {
-            let held = self.held.entry(name).or_default();
-            held.doubtful |= held.version != version;
+        for (name, _) in std::mem::take(&mut self.parked) {
+            self.held.entry(name).or_default().doubtful = true;
         }
     }
 

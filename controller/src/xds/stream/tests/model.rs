@@ -1,1 +1,393 @@
+//! Random histories against a small model of Envoy.
+//!
+//! The model keeps what it was told and checks each response as it reads it. At the end of a history
+//! it accepts all that comes: then it must hold exactly what it asked for of the newest world.
 
+use proptest::prelude::*;
+
+use super::*;
+
+/// The clusters that there may be, and the name of all.
+const NAMES: [&str; 4] = ["a", "b", "c", "*"];
+
+/// What may happen. Kinds and names are indices.
+#[derive(Debug, Clone)]
+enum Event {
+    Subscribe(usize, usize),
+    Unsubscribe(usize, usize),
+    Read,
+    Accept(usize),
+    /// Rejects; having applied all of it, or nothing.
+    Reject(usize, bool),
+    Stale(usize, usize),
+    World(World),
+    Reconnect,
+}
+
+/// What is in a world: per name a cluster's and its endpoints' version and whether a route leads
+/// there; the versions of the listener and the routes.
+#[derive(Debug, Clone)]
+struct World {
+    pools: [Option<(u8, u8, bool)>; 3],
+    listener: u8,
+    routes: u8,
+}
+
+impl World {
+    fn line(&self) -> String {
+        let named = || NAMES.iter().zip(&self.pools).filter_map(|(n, p)| p.map(|p| (n, p)));
+        let pools = named().map(|(name, (cluster, ends, _))| format!("{name}/{cluster}/{ends} "));
+        let pools: String = pools.collect();
+        let to: Vec<_> = named().filter(|(_, pool)| pool.2).map(|(name, _)| *name).collect();
+        let to = to.join(",");
+        // Content decides the version: other targets, another version.
+        format!("{pools} r/{}:{to}={to} http/{}>r", self.routes, self.listener)
+    }
+}
+
+type Versions = BTreeMap<String, String>;
+
+/// A model of Envoy.
+struct Model {
+    client: Client,
+    wanted: BTreeMap<Kind, BTreeSet<String>>,
+    opened: BTreeSet<Kind>,
+    /// What it runs on; and of that, what it told the server that it accepts.
+    runs: BTreeMap<Kind, Versions>,
+    accepted: BTreeMap<Kind, Versions>,
+    unanswered: BTreeMap<Kind, Response>,
+    answered: BTreeMap<Kind, String>,
+    /// Changed clusters that have not heard of their endpoints since.
+    warming: BTreeSet<String>,
+    ever_rejected: bool,
+    /// State of the world cannot tell a new controller what it has.
+    forgotten: bool,
+}
+
+const FOLLOWED: [Kind; 4] = [Kind::Cluster, Kind::Endpoints, Kind::Listener, Kind::Routes];
+
+impl Model {
+    fn new(variant: Variant) -> Self {
+        let wanted = FOLLOWED.map(|kind| {
+            let names: &[&str] = match kind {
+                Kind::Cluster | Kind::Listener => &["*"],
+                Kind::Routes => &["r"],
+                _ => &["a", "b"],
+            };
+            (kind, names.iter().map(|&name| name.into()).collect())
+        });
+        let mut model = Self {
+            client: Client::new(variant, "r/0= http/0>r"),
+            wanted: wanted.into(),
+            opened: BTreeSet::new(),
+            runs: FOLLOWED.map(|kind| (kind, Versions::new())).into(),
+            accepted: FOLLOWED.map(|kind| (kind, Versions::new())).into(),
+            unanswered: BTreeMap::new(),
+            answered: BTreeMap::new(),
+            warming: BTreeSet::new(),
+            ever_rejected: false,
+            forgotten: false,
+        };
+        model.connect();
+        model
+    }
+
+    fn is_delta(&self) -> bool {
+        self.client.variant == Variant::Delta
+    }
+
+    fn wants(&self, kind: Kind, name: &str) -> bool {
+        self.wanted[&kind].contains(name) || self.wanted[&kind].contains("*")
+    }
+
+    /// Opens each type, in Envoy's order, before anything is read.
+    fn connect(&mut self) {
+        self.client.stream = Stream::new("n".into());
+        self.unanswered.clear();
+        self.answered.clear();
+        self.opened.clear();
+        self.warming.clear();
+        // What was applied but not accepted is not told: leave it out, as nobody could remove it.
+        self.runs.clone_from(&self.accepted);
+        self.forgotten = !self.is_delta();
+        for kind in FOLLOWED {
+            let names: Vec<_> = self.wanted[&kind].iter().cloned().collect();
+            if names.is_empty() {
+                continue;
+            }
+            self.opened.insert(kind);
+            let names = if self.is_delta() {
+                let initial = self.accepted[&kind].clone().into_iter().collect();
+                Names::Delta { subscribe: names, unsubscribe: vec![], initial }
+            } else {
+                Names::Whole(names)
+            };
+            self.client.send(kind, "of-another-stream", None, names);
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Subscribe(kind, name) => self.change(FOLLOWED[kind], NAMES[name], true),
+            Event::Unsubscribe(kind, name) => self.change(FOLLOWED[kind], NAMES[name], false),
+            Event::Read => drop(self.read()),
+            Event::Accept(kind) => self.accept(FOLLOWED[kind]),
+            Event::Reject(kind, applied) => self.reject(FOLLOWED[kind], applied),
+            Event::Stale(kind, name) => self.stale(FOLLOWED[kind], NAMES[name]),
+            Event::World(world) => self.client.set(&world.line()),
+            Event::Reconnect => self.connect(),
+        }
+    }
+
+    fn change(&mut self, kind: Kind, name: &str, more: bool) {
+        // State of the world names what it wants in its next answer, if it owes one.
+        if !self.is_delta() && self.unanswered.contains_key(&kind) {
+            return;
+        }
+        if !self.opened.contains(&kind) && !more {
+            return;
+        }
+        self.opened.insert(kind);
+        let wanted = self.wanted.get_mut(&kind).unwrap();
+        if more {
+            wanted.insert(name.into())
+        } else {
+            wanted.remove(name)
+        };
+        let wanted = wanted.clone();
+        let names = if self.is_delta() {
+            let (subscribe, unsubscribe) =
+                if more { (owned(&[name]), vec![]) } else { (vec![], owned(&[name])) };
+            Names::Delta { subscribe, unsubscribe, initial: HashMap::new() }
+        } else {
+            Names::Whole(wanted.iter().cloned().collect())
+        };
+        let nonce = self.answered.get(&kind).cloned().unwrap_or_default();
+        self.client.send(kind, &nonce, None, names);
+
+        let is_wanted = |name: &String| wanted.contains(name) || wanted.contains("*");
+        self.runs(kind).retain(|name, _| is_wanted(name));
+        self.accepted(kind).retain(|name, _| is_wanted(name));
+        if matches!(kind, Kind::Cluster | Kind::Endpoints) {
+            self.warming.retain(is_wanted);
+        }
+    }
+
+    fn stale(&mut self, kind: Kind, name: &str) {
+        if !self.opened.contains(&kind) {
+            return;
+        }
+        let names = if self.is_delta() {
+            Names::Delta { subscribe: vec![], unsubscribe: vec![], initial: HashMap::new() }
+        } else {
+            Names::Whole(owned(&[name]))
+        };
+        self.client.send(kind, "stale", Some("stale"), names);
+    }
+
+    fn read(&mut self) -> Option<Response> {
+        let response = self.client.read()?;
+        let kind = response.kind;
+        assert!(!self.unanswered.contains_key(&kind), "two responses of {kind:?} at a time");
+        for name in response.resources.iter().map(|it| &it.name) {
+            assert!(self.wants(kind, name), "{kind:?} {name} was never asked for");
+            assert!(!response.removed.contains(name), "{name} is there and gone");
+        }
+        match kind {
+            Kind::Cluster => self.check_clusters(&response),
+            Kind::Endpoints => {
+                let told = |name: &String| response.resources.iter().any(|it| it.name == *name);
+                self.warming.retain(|name| !told(name));
+            }
+            Kind::Routes => self.check_routes(&response),
+            _ => {}
+        }
+        self.unanswered.insert(kind, response.clone());
+        Some(response)
+    }
+
+    /// No cluster goes that a route leads to; each that changed hears of its endpoints after that.
+    fn check_clusters(&mut self, response: &Response) {
+        let mut after = self.runs[&Kind::Cluster].clone();
+        self.apply(response, &mut after);
+        for (version, name) in self.runs[&Kind::Cluster].iter().map(|(name, v)| (v, name)) {
+            let goes = !after.contains_key(name);
+            let routes = self.runs[&Kind::Routes].get("r").into_iter();
+            let routes: Vec<_> = routes.chain(self.told_routes()).collect();
+            let used = routes.iter().any(|routes| targets(routes).contains(&name.as_str()));
+            let accepted = self.accepted[&Kind::Cluster].get(name) == Some(version);
+            assert!(!(goes && used && accepted) || self.forgotten, "{name} goes under {routes:?}");
+            if goes {
+                self.warming.remove(name);
+            }
+        }
+        for (name, version) in &after {
+            let has_changed = self.accepted[&Kind::Cluster].get(name) != Some(version);
+            if has_changed && self.wants(Kind::Endpoints, name) {
+                self.warming.insert(name.clone());
+            }
+        }
+    }
+
+    fn told_routes(&self) -> Option<&String> {
+        let told = self.unanswered.get(&Kind::Routes)?;
+        told.resources.first().map(|routes| &routes.version)
+    }
+
+    /// No route leads to a cluster that was not accepted.
+    fn check_routes(&self, response: &Response) {
+        for routes in &response.resources {
+            for cluster in targets(&routes.version) {
+                let has = self.accepted[&Kind::Cluster].contains_key(cluster);
+                assert!(has || !self.wants(Kind::Cluster, cluster), "no {cluster} for {routes:?}");
+            }
+        }
+    }
+
+    fn apply(&self, response: &Response, versions: &mut Versions) {
+        let whole = matches!(response.kind, Kind::Cluster | Kind::Listener) && !self.is_delta();
+        if whole {
+            versions.clear();
+        }
+        for resource in &response.resources {
+            if self.wants(response.kind, &resource.name) {
+                versions.insert(resource.name.clone(), resource.version.clone());
+            }
+        }
+        response.removed.iter().for_each(|name| drop(versions.remove(name)));
+    }
+
+    fn accept(&mut self, kind: Kind) {
+        let Some(response) = self.unanswered.remove(&kind) else { return };
+        for store in [Model::runs, Model::accepted] {
+            let mut versions = std::mem::take(store(self, kind));
+            self.apply(&response, &mut versions);
+            *store(self, kind) = versions;
+        }
+        let heard = self.answer(kind, &response, None);
+        assert_eq!(heard, Heard::Nothing);
+    }
+
+    fn reject(&mut self, kind: Kind, applied: bool) {
+        let Some(response) = self.unanswered.remove(&kind) else { return };
+        self.ever_rejected = true;
+        if applied {
+            let mut versions = std::mem::take(self.runs(kind));
+            self.apply(&response, &mut versions);
+            *self.runs(kind) = versions;
+        }
+        let heard = self.answer(kind, &response, Some("no"));
+        assert!(matches!(heard, Heard::Rejected(of, _) if of == kind), "{heard:?}");
+    }
+
+    fn runs(&mut self, kind: Kind) -> &mut Versions {
+        self.runs.get_mut(&kind).unwrap()
+    }
+
+    fn accepted(&mut self, kind: Kind) -> &mut Versions {
+        self.accepted.get_mut(&kind).unwrap()
+    }
+
+    fn answer(&mut self, kind: Kind, response: &Response, error: Option<&str>) -> Heard {
+        self.answered.insert(kind, response.nonce.clone());
+        let names = if self.is_delta() {
+            Names::Delta { subscribe: vec![], unsubscribe: vec![], initial: HashMap::new() }
+        } else {
+            Names::Whole(self.wanted[&kind].iter().cloned().collect())
+        };
+        self.client.send(kind, &response.nonce, error, names)
+    }
+
+    /// Accepts all that comes until nothing does.
+    fn settle(&mut self) {
+        for _ in 0..100 {
+            FOLLOWED.into_iter().for_each(|kind| self.accept(kind));
+            if self.read().is_none() {
+                self.forgotten = false;
+                return;
+            }
+        }
+        panic!("the server does not come to rest");
+    }
+
+    /// The client holds what it asked for of the newest world, and nothing else.
+    fn check_all(&self) {
+        assert!(self.warming.is_empty(), "{:?} never heard of their endpoints", self.warming);
+        for kind in FOLLOWED {
+            let there = self.client.world.of(kind);
+            let wanted = there.iter().filter(|it| self.wants(kind, &it.name));
+            let wanted: Versions = wanted.map(|it| (it.name.clone(), it.version.clone())).collect();
+            let mut runs = self.runs[&kind].clone();
+            if !self.is_delta() && kind == Kind::Endpoints {
+                // State of the world cannot tell that endpoints are gone.
+                runs.retain(|name, _| there.get(name).is_some());
+            }
+            assert_eq!(runs, wanted, "{kind:?}");
+        }
+    }
+}
+
+/// The clusters that routes of this version lead to.
+fn targets(routes: &str) -> Vec<&str> {
+    let (_, targets) = routes.split_once(':').unwrap_or_default();
+    targets.split(',').filter(|name| !name.is_empty()).collect()
+}
+
+fn worlds() -> impl Strategy<Value = World> {
+    let pool = || prop::option::weighted(0.7, (0..3_u8, 0..3_u8, any::<bool>()));
+    ([pool(), pool(), pool()], 0..3_u8, 0..3_u8).prop_map(|(pools, listener, routes)| World {
+        pools,
+        listener,
+        routes,
+    })
+}
+
+fn events() -> impl Strategy<Value = Event> {
+    let kind = 0..FOLLOWED.len();
+    let name = 0..NAMES.len();
+    prop_oneof![
+        2 => (kind.clone(), name.clone()).prop_map(|(kind, name)| Event::Subscribe(kind, name)),
+        1 => (kind.clone(), name.clone()).prop_map(|(kind, name)| Event::Unsubscribe(kind, name)),
+        8 => Just(Event::Read),
+        6 => kind.clone().prop_map(Event::Accept),
+        1 => (kind.clone(), any::<bool>()).prop_map(|(kind, applied)| Event::Reject(kind, applied)),
+        1 => (kind, name).prop_map(|(kind, name)| Event::Stale(kind, name)),
+        5 => worlds().prop_map(Event::World),
+        1 => Just(Event::Reconnect),
+    ]
+}
+
+fn history(variant: Variant, events: Vec<Event>) {
+    let mut model = Model::new(variant);
+    events.into_iter().for_each(|event| model.happen(event));
+    model.settle();
+    if !model.ever_rejected {
+        model.check_all();
+    }
+    let line = World { pools: [Some((8, 8, true)); 3], listener: 8, routes: 8 }.line();
+    for line in [line.as_str(), "a/9/9 r/9:a=a http/9>r"] {
+        model.client.set(line);
+        model.settle();
+        model.check_all();
+        model.client.set(line);
+        assert_eq!(model.client.read(), None, "an equal world is silent");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn delta_ends_at_the_newest_world_whatever_happens(
+        events in prop::collection::vec(events(), 0..60)
+    ) {
+        history(Variant::Delta, events);
+    }
+
+    #[test]
+    fn state_of_the_world_ends_at_the_newest_world_whatever_happens(
+        events in prop::collection::vec(events(), 0..60)
+    ) {
+        history(Variant::Whole, events);
+    }
+}
