@@ -2,6 +2,7 @@
 //!
 //! `INSTA_UPDATE=always cargo nextest run --test envoy` writes the snapshots anew.
 
+mod bootstrap;
 mod proto_json;
 mod validate;
 mod world;
