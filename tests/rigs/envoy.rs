@@ -1,90 +1,71 @@
 //! The real Envoy, as a process with ports of its own.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long Envoy may take to be ready, and an admin request to be answered.
-const DEADLINE: Duration = Duration::from_secs(20);
+use crate::program::{Process, built, eventually, free_address, page};
 
 /// A running Envoy. It ends when this is dropped, and when the test's process ends in any way.
 #[derive(Debug)]
 pub struct Envoy {
-    process: Child,
+    process: Process,
     admin: SocketAddr,
-    folder: TempDir,
-}
-
-/// What an Envoy is started with.
-#[derive(Debug)]
-pub struct Start<'a> {
-    /// The bootstrap, in YAML.
-    pub bootstrap: &'a str,
-    /// Where the bootstrap has its admin interface.
-    pub admin: SocketAddr,
-    /// `--service-node`.
-    pub node: &'a str,
-    /// `--concurrency`.
-    pub workers: u32,
+    _folder: TempDir,
 }
 
 impl Envoy {
-    /// Starts Envoy and does not wait.
-    pub fn start(start: &Start<'_>) -> anyhow::Result<Self> {
+    /// Starts Envoy with our bootstrap for this controller, and does not wait.
+    pub fn start(controller: SocketAddr, node: &str, workers: u32) -> anyhow::Result<Self> {
+        let admin = free_address()?;
+        let printed = Command::new(built("waggle")?)
+            .args(["bootstrap", "--controller", &controller.to_string()])
+            .args(["--admin", &admin.to_string()])
+            .output()?;
+        Self::start_with(&String::from_utf8(printed.stdout)?, admin, node, workers)
+    }
+
+    /// Starts Envoy with a bootstrap whose admin interface is at `admin`, and does not wait.
+    pub fn start_with(
+        bootstrap: &str,
+        admin: SocketAddr,
+        node: &str,
+        workers: u32,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let bootstrap = folder.path().join("bootstrap.yaml");
-        std::fs::write(&bootstrap, start.bootstrap)?;
-        let log = File::create(folder.path().join("log"))?;
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--pdeathsig", "KILL"])
-            .arg(binary()?)
-            .arg("--config-path")
-            .arg(&bootstrap)
-            .args(["--service-node", start.node, "--service-cluster", "default"])
-            .args(["--concurrency", &start.workers.to_string()])
-            .args(["--disable-hot-restart", "--log-level", "warning"])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        let process = command.spawn().context("cannot start Envoy by setpriv")?;
-        Ok(Self { process, admin: start.admin, folder })
+        let config = folder.path().join("bootstrap.yaml");
+        std::fs::write(&config, bootstrap)?;
+        let config = config.display().to_string();
+        let workers = workers.to_string();
+        let arguments = [
+            ["--config-path", &config],
+            ["--service-node", node],
+            ["--service-cluster", "default"],
+            ["--concurrency", &workers],
+            ["--log-level", "warning"],
+        ];
+        let arguments = arguments.iter().flatten().chain(&["--disable-hot-restart"]);
+        let log = folder.path().join("log");
+        let process = Process::start(binary()?, arguments, &[], &log)?;
+        Ok(Self { process, admin, _folder: folder })
     }
 
     /// Waits until Envoy has its whole configuration.
-    pub fn wait_ready(&mut self) -> anyhow::Result<()> {
-        self.wait_until("Envoy is ready", |envoy| {
-            Ok(envoy.get("/ready").is_ok_and(|answer| answer.trim() == "LIVE"))
-        })
-    }
-
-    /// Waits until something holds; on failure the log's end is part of the error.
-    pub fn wait_until(
-        &mut self,
-        what: &str,
-        mut holds: impl FnMut(&Self) -> anyhow::Result<bool>,
-    ) -> anyhow::Result<()> {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            if let Some(status) = self.process.try_wait()? {
-                bail!("Envoy ended: {status}\n{}", self.log_tail());
+    pub async fn wait_ready(&mut self) -> anyhow::Result<()> {
+        let ready = eventually("Envoy is ready", async || {
+            if !self.process.is_running() {
+                bail!("Envoy has ended");
             }
-            if holds(self)? {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                bail!("not within {DEADLINE:?}: {what}\n{}", self.log_tail());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+            Ok(self.get("/ready").is_ok_and(|answer| answer.trim() == "LIVE").then_some(()))
+        });
+        let ready = ready.await;
+        ready.with_context(|| format!("its log ends\n{}", self.process.log_tail()))
     }
 
     /// Where the admin interface is.
@@ -93,13 +74,13 @@ impl Envoy {
     }
 
     /// The process's ID.
-    pub fn pid(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.process.id()
     }
 
     /// All counters and gauges.
     pub fn stats(&self) -> anyhow::Result<BTreeMap<String, u64>> {
-        let text = self.get("/stats?format=text")?;
+        let text = self.get("/stats")?;
         let number = |line: &str| {
             let (name, value) = line.split_once(": ")?;
             Some((name.to_owned(), value.trim().parse().ok()?))
@@ -119,34 +100,12 @@ impl Envoy {
 
     /// An admin page.
     pub fn get(&self, path: &str) -> anyhow::Result<String> {
-        use std::io::{Read as _, Write as _};
-        let mut stream = std::net::TcpStream::connect_timeout(&self.admin, DEADLINE)?;
-        stream.set_read_timeout(Some(DEADLINE))?;
-        write!(stream, "GET {path} HTTP/1.0\r\nhost: admin\r\n\r\n")?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        let answer = String::from_utf8_lossy(&answer);
-        let (_head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-        Ok(body.to_owned())
+        page(self.admin, path)
     }
 
     /// What Envoy wrote to stdout (the access log) and stderr.
     pub fn log(&self) -> String {
-        let text = std::fs::read(self.folder.path().join("log")).unwrap_or_default();
-        String::from_utf8_lossy(&text).into_owned()
-    }
-
-    fn log_tail(&self) -> String {
-        let log = self.log();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(40)..].join("\n")
-    }
-}
-
-impl Drop for Envoy {
-    fn drop(&mut self) {
-        let _already_gone = self.process.kill();
-        let _reaped = self.process.wait();
+        self.process.log()
     }
 }
 
@@ -163,9 +122,4 @@ pub fn binary() -> anyhow::Result<&'static Path> {
     }
     let path = String::from_utf8(output.stdout)?.trim().into();
     Ok(FOUND.get_or_init(|| path))
-}
-
-/// A loopback address that was free a moment ago.
-pub fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

@@ -1,6 +1,11 @@
 //! Rigs: what the end-to-end tests and the demo walk stand on.
 
+pub mod backend;
+pub mod client;
+pub mod controller;
 pub mod engine;
 pub mod envoy;
 pub mod private_swarm;
+pub mod program;
 pub mod sandbox;
+pub mod stage;

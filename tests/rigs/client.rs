@@ -1,0 +1,141 @@
+//! An HTTP client that keeps its connections, and a cookie jar.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
+use hyper::{Request, StatusCode};
+use hyper_util::client::legacy::Client as Pooled;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+/// Asks one proxy.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pooled: Pooled<HttpConnector, Full<Bytes>>,
+    proxy: SocketAddr,
+}
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl Client {
+    /// A client of the proxy at this address, on HTTP/1.1.
+    pub fn new(proxy: SocketAddr) -> Self {
+        Self { pooled: Pooled::builder(TokioExecutor::new()).build_http(), proxy }
+    }
+
+    /// A client that speaks HTTP/2 from the first byte.
+    pub fn http2(proxy: SocketAddr) -> Self {
+        let pooled = Pooled::builder(TokioExecutor::new()).http2_only(true).build_http();
+        Self { pooled, proxy }
+    }
+
+    /// `GET` of a path of a host.
+    pub async fn get(&self, host: &str, path: &str) -> anyhow::Result<Answer> {
+        self.get_with(host, path, &[]).await
+    }
+
+    /// `GET` with more headers, in this order; values may be any bytes that HTTP allows.
+    pub async fn get_with(
+        &self,
+        host: &str,
+        path: &str,
+        headers: &[(&str, &[u8])],
+    ) -> anyhow::Result<Answer> {
+        let mut request = Request::get(format!("http://{}{path}", self.proxy))
+            .header(HOST, host)
+            .body(Full::default())?;
+        for (name, value) in headers {
+            let name: HeaderName = name.parse()?;
+            request.headers_mut().append(name, HeaderValue::from_bytes(value)?);
+        }
+        let answer = self.pooled.request(request).await?;
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await?.to_bytes();
+        Ok(Answer { status: head.status, headers: head.headers, body })
+    }
+
+    /// `GET` with the cookies of a jar, which then takes those of the answer.
+    pub async fn get_as(&self, jar: &mut Jar, host: &str, path: &str) -> anyhow::Result<Answer> {
+        let cookies = jar.line();
+        let headers: &[(&str, &[u8])] =
+            if cookies.is_empty() { &[] } else { &[(COOKIE.as_str(), cookies.as_bytes())] };
+        let answer = self.get_with(host, path, headers).await?;
+        jar.take(&answer);
+        Ok(answer)
+    }
+}
+
+impl Answer {
+    /// One header as text; empty if it is not there or no text.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// All `Set-Cookie` lines.
+    pub fn set_cookies(&self) -> Vec<&str> {
+        let lines = self.headers.get_all(SET_COOKIE).iter();
+        lines.filter_map(|line| line.to_str().ok()).collect()
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> anyhow::Result<Value> {
+        serde_json::from_slice(&self.body)
+            .with_context(|| format!("no JSON: {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    /// The `instance` of the demo application's answer to `/ping`.
+    pub fn instance(&self) -> anyhow::Result<String> {
+        let instance = self.json()?["instance"].as_str().map(ToOwned::to_owned);
+        instance.context("no instance in the answer")
+    }
+}
+
+/// A client's cookies: names and values; one that ends at once is dropped.
+#[derive(Debug, Clone, Default)]
+pub struct Jar(BTreeMap<String, String>);
+
+impl Jar {
+    /// The `Cookie` line.
+    pub fn line(&self) -> String {
+        let pairs: Vec<String> =
+            self.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        pairs.join("; ")
+    }
+
+    /// One cookie's value.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Puts a cookie in, or takes it out.
+    pub fn set(&mut self, name: &str, value: Option<&str>) {
+        match value {
+            Some(value) => drop(self.0.insert(name.to_owned(), value.to_owned())),
+            None => drop(self.0.remove(name)),
+        }
+    }
+
+    /// Takes an answer's cookies.
+    pub fn take(&mut self, answer: &Answer) {
+        for line in answer.set_cookies() {
+            let (pair, attributes) = line.split_once(';').unwrap_or((line, ""));
+            let Some((name, value)) = pair.split_once('=') else { continue };
+            let is_over = attributes.to_ascii_lowercase().contains("max-age=0");
+            self.set(name.trim(), (!is_over).then_some(value.trim()));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Everything together on loopback: simulated engine, real controller, real Envoy with the real
+//! filter, real applications.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde_json::Value;
+
+use crate::backend::Backends;
+use crate::client::Client;
+use crate::controller::Controller;
+use crate::engine::{Builder, Engine, Service};
+use crate::envoy::Envoy;
+use crate::program::{eventually, free_address};
+
+/// The port on which applications listen, each at an address of its own.
+pub const APP_PORT: u16 = 8080;
+
+/// A Swarm without Docker, with a proxy before it.
+pub struct Stage {
+    /// The simulated engine.
+    pub engine: Engine,
+    /// The controller.
+    pub controller: Controller,
+    /// The proxy.
+    pub envoy: Envoy,
+    /// The applications.
+    pub backends: Backends,
+    /// A client of the proxy.
+    pub client: Client,
+    /// Where the proxy takes HTTP.
+    pub http: SocketAddr,
+}
+
+impl Stage {
+    /// Starts all and waits until the proxy answers; there is no service yet.
+    pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same, with more arguments for the controller.
+    pub async fn start_with(arguments: &[&str]) -> anyhow::Result<Self> {
+        let engine = Engine::start().await?;
+        let port = free_address()?.port();
+        let controller = Controller::start(&engine.url(), port, arguments)?;
+        let mut envoy = Envoy::start(controller.xds(), "envoy-1", 1)?;
+        envoy.wait_ready().await?;
+        let http = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
+        let (backends, client) = (Backends::new()?, Client::new(http));
+        let stage = Self { engine, controller, envoy, backends, client, http };
+        eventually("the proxy answers", async || {
+            Ok(stage.client.get("nobody.local", "/").await.ok())
+        })
+        .await?;
+        Ok(stage)
+    }
+
+    /// A service as users make it: on the network `apps`, its hosts and port labelled.
+    pub fn service(&self, name: &str, hosts: &str) -> Builder {
+        let port = APP_PORT.to_string();
+        let builder = self.engine.service(name).network("apps");
+        builder.label("com.docker.lb.hosts", hosts).label("com.docker.lb.port", &port)
+    }
+
+    /// Creates a service, runs the application for its tasks, and waits until Envoy has it.
+    pub async fn deploy(&mut self, builder: Builder) -> anyhow::Result<Service> {
+        let service = builder.create();
+        self.backends.serve(&service, APP_PORT).await?;
+        self.settle().await?;
+        Ok(service)
+    }
+
+    /// Waits until the controller has seen the Swarm as it is now, and Envoy has the endpoints that
+    /// it tells.
+    pub async fn settle(&mut self) -> anyhow::Result<()> {
+        self.controller.wait_read().await?;
+        eventually("Envoy has the endpoints that the controller tells", async || {
+            let told = told(&self.controller.status()?);
+            Ok((told == self.members()?).then_some(()))
+        })
+        .await
+    }
+
+    /// How many updates Envoy has taken, of all kinds.
+    pub fn updates(&self) -> anyhow::Result<u64> {
+        let counted = |name: &str| name.ends_with(".update_success");
+        let stats = self.envoy.stats()?;
+        Ok(stats.iter().filter(|(name, _)| counted(name)).map(|(_, value)| value).sum())
+    }
+
+    /// All endpoints that Envoy has, as `pool address`.
+    fn members(&self) -> anyhow::Result<BTreeSet<String>> {
+        let page = self.envoy.get("/clusters")?;
+        let member = |line: &str| {
+            let mut parts = line.split("::");
+            let (pool, address) = (parts.next()?, parts.next()?);
+            let is_member = parts.next() == Some("cx_active") && pool != "xds";
+            is_member.then(|| format!("{pool} {address}"))
+        };
+        Ok(page.lines().filter_map(member).collect())
+    }
+}
+
+/// All endpoints of a status, as `pool address`.
+fn told(status: &Value) -> BTreeSet<String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let services = status["services"].as_array().into_iter().flatten();
+    let of_service = |service: &Value| {
+        let pools: Vec<String> =
+            text(&service["pool"]).split(' ').map(ToOwned::to_owned).collect();
+        let endpoints = service["endpoints"].as_array().cloned().unwrap_or_default();
+        let addresses: Vec<String> =
+            endpoints.iter().map(|endpoint| text(&endpoint["address"])).collect();
+        pools.into_iter().flat_map(move |pool| {
+            let line = move |address: &String| format!("{pool} {address}");
+            addresses.iter().map(line).collect::<Vec<_>>()
+        })
+    };
+    services.flat_map(of_service).collect()
+}
