@@ -2,8 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -98,17 +97,16 @@ pub fn free_address() -> anyhow::Result<SocketAddr> {
 
 /// A page of a local status server: the body of a 200.
 pub fn page(address: SocketAddr, path: &str) -> anyhow::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, DEADLINE)?;
-    stream.set_read_timeout(Some(DEADLINE))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nhost: local\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-    if head.split(' ').nth(1) != Some("200") {
-        bail!("{path} of {address} answers {}: {body}", head.lines().next().unwrap_or_default());
+    let url = format!("http://{address}{path}");
+    let answer = Command::new("curl")
+        .args(["--silent", "--show-error", "--fail", "--noproxy", "*"])
+        .args(["--max-time", &DEADLINE.as_secs().to_string(), &url])
+        .output()
+        .context("curl is needed")?;
+    if !answer.status.success() {
+        bail!("{url}: {}", String::from_utf8_lossy(&answer.stderr).trim());
     }
-    Ok(body.to_owned())
+    Ok(String::from_utf8_lossy(&answer.stdout).into_owned())
 }
 
 /// Waits until something is there; tries every 10 ms.
