@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
-use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
+use envoy_types::pb::envoy::config::core::v3::{ExtensionConfigSource, TypedExtensionConfig};
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
 use envoy_types::pb::envoy::config::route::v3::route::Action;
@@ -87,7 +87,7 @@ fn listener(name: &str, version: &str, names: &str) -> Resource {
     let mut manager = HttpConnectionManager::default();
     for named in names.split(',') {
         if let Some(extension) = named.strip_suffix('!') {
-            let config = http_filter::ConfigType::ConfigDiscovery(Default::default());
+            let config = http_filter::ConfigType::ConfigDiscovery(ExtensionConfigSource::default());
             manager.http_filters.push(HttpFilter {
                 name: extension.into(),
                 config_type: Some(config),

@@ -213,7 +213,8 @@ pub(super) fn version<'a>(resources: impl Iterator<Item = &'a Arc<Resource>>) ->
             hash.update(text);
         }
     }
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let half = hash.finalize();
+    half.iter().take(16).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]

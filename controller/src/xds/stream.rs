@@ -135,10 +135,10 @@ impl Stream {
             }
             return None;
         }
-        let sent: BTreeSet<String> = due.keys().cloned().collect();
+        let told: BTreeSet<String> = due.keys().cloned().collect();
         let response = subscription.tell(due, offer, newest.version(kind), self.nonces.next());
         if kind == Kind::Cluster {
-            self.send_endpoints_of(&sent);
+            self.send_endpoints_of(&told);
         }
         Some(response)
     }
@@ -209,7 +209,9 @@ impl Stream {
     /// new or changed does not serve before it hears of its endpoints again.
     fn send_endpoints_of(&mut self, clusters: &BTreeSet<String>) {
         if let Some(endpoints) = self.subscriptions.get_mut(&Kind::Endpoints) {
-            clusters.iter().for_each(|name| endpoints.doubt(name));
+            for name in clusters {
+                endpoints.doubt(name);
+            }
         }
     }
 }

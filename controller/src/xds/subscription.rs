@@ -221,7 +221,9 @@ impl Subscription {
     fn widen(&mut self) {
         self.owed = true;
         let told: Vec<_> = self.outstanding().cloned().collect();
-        told.iter().for_each(|name| self.doubt(name));
+        for name in &told {
+            self.doubt(name);
+        }
     }
 
     fn forget_unwanted(&mut self) {

@@ -5,6 +5,7 @@ use envoy_types::pb::envoy::service::discovery::v3::{
     self as wire, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest,
     DiscoveryResponse,
 };
+use envoy_types::pb::google::rpc;
 
 use super::message::{Names, Request, Response};
 use super::observer::printable;
@@ -20,7 +21,7 @@ impl Incoming for DiscoveryRequest {
         let request = Request {
             type_url: self.type_url,
             nonce: self.response_nonce,
-            error: self.error_detail.map(|error| printable(&error.message)),
+            error: self.error_detail.map(reason),
             names: Names::Whole(self.resource_names),
         };
         (self.node, request)
@@ -32,7 +33,7 @@ impl Incoming for DeltaDiscoveryRequest {
         let request = Request {
             type_url: self.type_url,
             nonce: self.response_nonce,
-            error: self.error_detail.map(|error| printable(&error.message)),
+            error: self.error_detail.map(reason),
             names: Names::Delta {
                 subscribe: self.resource_names_subscribe,
                 unsubscribe: self.resource_names_unsubscribe,
@@ -41,6 +42,10 @@ impl Incoming for DeltaDiscoveryRequest {
         };
         (self.node, request)
     }
+}
+
+fn reason(error: rpc::Status) -> String {
+    printable(&error.message)
 }
 
 /// A response as state of the world.

@@ -301,7 +301,9 @@ impl Model {
     /// Accepts all that comes until nothing does.
     fn settle(&mut self) {
         for _ in 0..100 {
-            FOLLOWED.into_iter().for_each(|kind| self.accept(kind));
+            for kind in FOLLOWED {
+                self.accept(kind);
+            }
             if self.read().is_none() {
                 self.forgotten = false;
                 return;
@@ -359,7 +361,9 @@ fn events() -> impl Strategy<Value = Event> {
 
 fn history(variant: Variant, events: Vec<Event>) {
     let mut model = Model::new(variant);
-    events.into_iter().for_each(|event| model.happen(event));
+    for event in events {
+        model.happen(event);
+    }
     model.settle();
     if !model.ever_rejected {
         model.check_all();
@@ -375,7 +379,7 @@ fn history(variant: Variant, events: Vec<Event>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn delta_ends_at_the_newest_world_whatever_happens(

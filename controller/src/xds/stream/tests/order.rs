@@ -165,6 +165,17 @@ fn extensions_come_before_the_listener_that_uses_them_and_wait_for_no_cluster() 
 }
 
 #[test]
+fn routes_wait_while_a_changed_cluster_warms_though_the_client_has_it() {
+    for variant in BOTH {
+        let mut client = Client::following(variant, "a/1/1 r/1=a http/1>r", &["a"], &["r"]);
+        client.set("a/2/1 r/2=a http/1>r");
+        assert_eq!(client.listen(), ["cluster +a@2", "endpoints +a@1"]);
+        client.ack(Kind::Cluster);
+        assert_eq!(client.listen(), ["routes +r@2"], "{variant:?}");
+    }
+}
+
+#[test]
 fn routes_wait_for_a_listener_that_cannot_be_sent_yet() {
     let mut client = Client::following(Variant::Delta, "a/1/1 r/1=a http/1>r", &["a"], &["r"]);
     client.set("a/1/1 r/1=a http/2>r");
