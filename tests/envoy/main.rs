@@ -1,5 +1,6 @@
 //! What a real Envoy does with our resources, in the small: no Swarm, one routing made by hand.
 
+mod mutual_tls;
 mod world;
 
 use std::collections::BTreeSet;

@@ -57,13 +57,8 @@ impl World {
         let http = free_address().unwrap();
         let resources = resources(&routing(pools), &settings(http.port(), info_headers));
         let (snapshots, served) = watch::channel(Some(Arc::new(Snapshot::new(resources).unwrap())));
-        let xds = serve(&runtime, served);
-        let admin = free_address().unwrap();
-        let flags = ["--controller", &xds.to_string(), "--admin", &admin.to_string()];
-        let command = BootstrapCommand::parse_from(["bootstrap"].iter().chain(&flags));
-        let bootstrap = bootstrap(&command.args);
-        let start = Start { bootstrap: &bootstrap, admin, node: "test", workers: 1 };
-        let mut envoy = Envoy::start(&start).unwrap();
+        let xds = serve(&runtime, served, None);
+        let mut envoy = start_envoy(&["--controller", &xds.to_string()]);
         envoy.wait_ready().unwrap();
         Self { envoy, http, _snapshots: snapshots, _runtime: runtime }
     }
@@ -180,7 +175,7 @@ fn read_request(stream: &mut TcpStream) -> Option<String> {
     Some(head)
 }
 
-fn settings(http_port: u16, info_headers: InfoHeaders) -> Settings {
+pub(crate) fn settings(http_port: u16, info_headers: InfoHeaders) -> Settings {
     let module =
         concat!(env!("CARGO_MANIFEST_DIR"), "/../target/wasm32-wasip1/release/waggle_filter.wasm");
     let module = std::fs::read(module).expect("the filter must be built: cargo wasm");
@@ -220,11 +215,25 @@ fn routing(pools: &[(&str, Affinity, &[SocketAddr])]) -> Routing {
     routing
 }
 
-fn serve(runtime: &Runtime, snapshots: watch::Receiver<Option<Arc<Snapshot>>>) -> SocketAddr {
+/// Starts an Envoy whose bootstrap is made with these flags, and does not wait.
+pub(crate) fn start_envoy(flags: &[&str]) -> Envoy {
+    let admin = free_address().unwrap();
+    let at = admin.to_string();
+    let flags = ["bootstrap", "--admin", &at].into_iter().chain(flags.iter().copied());
+    let bootstrap = bootstrap(&BootstrapCommand::parse_from(flags).args);
+    Envoy::start(&Start { bootstrap: &bootstrap, admin, node: "test", workers: 1 }).unwrap()
+}
+
+/// Serves snapshots on a free port.
+pub(crate) fn serve(
+    runtime: &Runtime,
+    snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    tls: Option<xds::Tls>,
+) -> SocketAddr {
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
     let server = xds::Server {
-        tls: None,
+        tls,
         snapshots,
         observer: Arc::new(Observer::default()),
         identifier: "test".to_owned(),
