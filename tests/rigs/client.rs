@@ -6,18 +6,22 @@ use std::net::SocketAddr;
 use anyhow::Context;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
+use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 use hyper::{Request, StatusCode};
 use hyper_util::client::legacy::Client as Pooled;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
+use tokio::net::TcpStream;
 
 /// Asks one proxy.
 #[derive(Debug, Clone)]
-pub struct Client {
-    pooled: Pooled<HttpConnector, Full<Bytes>>,
-    proxy: SocketAddr,
+pub enum Client {
+    /// On HTTP/1.1, with as many connections as are needed.
+    Http1(Pooled<HttpConnector, Full<Bytes>>, SocketAddr),
+    /// On one connection of HTTP/2.
+    Http2(SendRequest<Full<Bytes>>),
 }
 
 /// What came back.
@@ -34,13 +38,15 @@ pub struct Answer {
 impl Client {
     /// A client of the proxy at this address, on HTTP/1.1.
     pub fn new(proxy: SocketAddr) -> Self {
-        Self { pooled: Pooled::builder(TokioExecutor::new()).build_http(), proxy }
+        Self::Http1(Pooled::builder(TokioExecutor::new()).build_http(), proxy)
     }
 
     /// A client that speaks HTTP/2 from the first byte.
-    pub fn http2(proxy: SocketAddr) -> Self {
-        let pooled = Pooled::builder(TokioExecutor::new()).http2_only(true).build_http();
-        Self { pooled, proxy }
+    pub async fn http2(proxy: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TokioIo::new(TcpStream::connect(proxy).await?);
+        let (sender, connection) = handshake(TokioExecutor::new(), stream).await?;
+        tokio::spawn(connection);
+        Ok(Self::Http2(sender))
     }
 
     /// `GET` of a path of a host.
@@ -55,14 +61,21 @@ impl Client {
         path: &str,
         headers: &[(&str, &[u8])],
     ) -> anyhow::Result<Answer> {
-        let mut request = Request::get(format!("http://{}{path}", self.proxy))
-            .header(HOST, host)
-            .body(Full::default())?;
+        let mut request = match self {
+            Self::Http1(_, proxy) => {
+                Request::get(format!("http://{proxy}{path}")).header(HOST, host)
+            }
+            Self::Http2(_) => Request::get(format!("http://{host}{path}")),
+        }
+        .body(Full::default())?;
         for (name, value) in headers {
             let name: HeaderName = name.parse()?;
             request.headers_mut().append(name, HeaderValue::from_bytes(value)?);
         }
-        let answer = self.pooled.request(request).await?;
+        let answer = match self {
+            Self::Http1(pooled, _) => pooled.request(request).await?,
+            Self::Http2(sender) => sender.clone().send_request(request).await?,
+        };
         let (head, body) = answer.into_parts();
         let body = body.collect().await?.to_bytes();
         Ok(Answer { status: head.status, headers: head.headers, body })

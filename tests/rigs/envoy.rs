@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{Process, built, eventually, free_address, page};
+use crate::program::{DEADLINE, Process, built, free_address, page};
 
 /// A running Envoy. It ends when this is dropped, and when the test's process ends in any way.
 #[derive(Debug)]
@@ -57,15 +58,30 @@ impl Envoy {
     }
 
     /// Waits until Envoy has its whole configuration.
-    pub async fn wait_ready(&mut self) -> anyhow::Result<()> {
-        let ready = eventually("Envoy is ready", async || {
+    pub fn wait_ready(&mut self) -> anyhow::Result<()> {
+        self.wait_until("Envoy is ready", |envoy| {
+            Ok(envoy.get("/ready").is_ok_and(|answer| answer.trim() == "LIVE"))
+        })
+    }
+
+    /// Waits until something holds.
+    pub fn wait_until(
+        &mut self,
+        what: &str,
+        mut holds: impl FnMut(&Self) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let deadline = Instant::now() + DEADLINE;
+        while !holds(self)? {
             if !self.process.is_running() {
-                bail!("Envoy has ended");
+                bail!("Envoy has ended; its log ends\n{}", self.process.log_tail());
             }
-            Ok(self.get("/ready").is_ok_and(|answer| answer.trim() == "LIVE").then_some(()))
-        });
-        let ready = ready.await;
-        ready.with_context(|| format!("its log ends\n{}", self.process.log_tail()))
+            if Instant::now() > deadline {
+                let log = self.process.log_tail();
+                bail!("not within {DEADLINE:?}: {what}; Envoy's log ends\n{log}");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     /// Where the admin interface is.

@@ -44,7 +44,7 @@ impl Stage {
         let port = free_address()?.port();
         let controller = Controller::start(&engine.url(), port, arguments)?;
         let mut envoy = Envoy::start(controller.xds(), "envoy-1", 1)?;
-        envoy.wait_ready().await?;
+        envoy.wait_ready()?;
         let http = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
         let (backends, client) = (Backends::new()?, Client::new(http));
         let stage = Self { engine, controller, envoy, backends, client, http };

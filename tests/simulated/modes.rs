@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use waggle_tests::backend::VirtualIp;
 use waggle_tests::client::Answer;
 use waggle_tests::engine::Service;
+use waggle_tests::program::eventually;
 use waggle_tests::stage::{APP_PORT, Stage};
 
 const MODE: &str = "com.docker.lb.backend_mode";
@@ -192,8 +193,12 @@ async fn a_host_without_a_task_answers_503_and_when_to_come_again() -> Result<()
     let builder = stage.service("demo", "demo.local").replicas(1);
     let service = stage.deploy(builder).await?;
     service.scale(0);
-    stage.settle().await?;
-    let answer = stage.client.get("demo.local", "/ping").await?;
+    // The last task stays for a moment: it still serves.
+    let answer = eventually("nobody answers", async || {
+        let answer = stage.client.get("demo.local", "/ping").await?;
+        Ok((answer.status != 200).then_some(answer))
+    })
+    .await?;
     ensure!(answer.status == 503 && answer.header("retry-after") == "1", "{answer:?}");
     let address: IpAddr = "127.0.77.1".parse()?;
     service.give_addresses([address]);

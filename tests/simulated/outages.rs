@@ -127,7 +127,7 @@ async fn a_controller_that_starts_without_docker_serves_what_it_kept() -> Result
     stage.controller.wait_status("a kept picture", kept).await?;
     // An Envoy that starts now is configured all the same; it takes the first one's place.
     let mut other = waggle_tests::envoy::Envoy::start(stage.controller.xds(), "envoy-2", 1)?;
-    other.wait_ready().await?;
+    other.wait_ready()?;
     eventually("the kept endpoints arrive", async || {
         Ok(other.get("/clusters")?.contains("demo::127.").then_some(()))
     })

@@ -162,7 +162,7 @@ async fn no_cookie_harms_the_filter_or_reaches_the_task() -> Result<()> {
 async fn a_session_holds_over_http2_too() -> Result<()> {
     let mut stage = Stage::start().await?;
     sticky(&mut stage, 4).await?;
-    stage.client = waggle_tests::client::Client::http2(stage.http);
+    stage.client = waggle_tests::client::Client::http2(stage.http).await?;
     let mut jar = Jar::default();
     let first = ask(&stage, &mut jar).await?;
     for _ in 0..20 {

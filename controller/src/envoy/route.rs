@@ -10,7 +10,7 @@ use envoy_types::pb::envoy::config::route::v3 as route;
 use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
 use envoy_types::pb::envoy::r#type::matcher::v3::RegexMatcher;
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
-use envoy_types::pb::google::protobuf::Any;
+use envoy_types::pb::google::protobuf::{Any, UInt64Value};
 use envoy_types::util::pack_any;
 use waggle_filter::config::{FILTER_NAME, InfoHeaders, PIN_HEADER, ROUTE_KEY, RouteConfig};
 
@@ -29,6 +29,11 @@ const ANY_HOST: &str = "*";
 
 /// Methods that may be tried again although the first try may have had an effect (RFC 9110, 9.2.2).
 const IDEMPOTENT: &str = "GET|HEAD|OPTIONS|TRACE|PUT|DELETE";
+
+/// How much of a request's body is kept for another try, in bytes: a longer request has one only. By
+/// default it would be what a connection buffers, and every larger upload to a task that just died
+/// would fail.
+const REPEATABLE_BODY: u64 = 256 * 1024;
 
 /// Failures before the task can have seen the request.
 const UNSEEN: &str = "connect-failure,refused-stream";
@@ -87,6 +92,7 @@ fn virtual_host(
         domains: vec![domain.to_owned()],
         routes: vec![idempotent, to_pool],
         retry_policy: Some(retry(UNSEEN)),
+        request_body_buffer_limit: Some(UInt64Value { value: REPEATABLE_BODY }),
         typed_per_filter_config: if needs_filter { switch_on(FILTER_NAME) } else { HashMap::new() },
         ..Default::default()
     }
