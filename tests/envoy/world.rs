@@ -19,7 +19,8 @@ use waggle_controller::routing::{
 use waggle_controller::swarm::{ServiceId, TaskId};
 use waggle_controller::xds::{self, Observer, Snapshot};
 use waggle_filter::config::{InfoHeaders, PluginConfig};
-use waggle_tests::envoy::{Envoy, Start, free_address};
+use waggle_tests::envoy::Envoy;
+use waggle_tests::program::{filter_module, free_address};
 
 /// The session key, as it must never show.
 pub(crate) const SESSION_KEY: &str = "a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2U=";
@@ -59,7 +60,7 @@ impl World {
         let (snapshots, served) = watch::channel(Some(Arc::new(Snapshot::new(resources).unwrap())));
         let xds = serve(&runtime, served, None);
         let mut envoy = start_envoy(&["--controller", &xds.to_string()]);
-        envoy.wait_ready().unwrap();
+        runtime.block_on(envoy.wait_ready()).unwrap();
         Self { envoy, http, _snapshots: snapshots, _runtime: runtime }
     }
 
@@ -176,9 +177,7 @@ fn read_request(stream: &mut TcpStream) -> Option<String> {
 }
 
 pub(crate) fn settings(http_port: u16, info_headers: InfoHeaders) -> Settings {
-    let module =
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../target/wasm32-wasip1/release/waggle_filter.wasm");
-    let module = std::fs::read(module).expect("the filter must be built: cargo wasm");
+    let module = std::fs::read(filter_module().unwrap()).unwrap();
     Settings {
         http_port,
         https_port: 443,
@@ -221,7 +220,7 @@ pub(crate) fn start_envoy(flags: &[&str]) -> Envoy {
     let at = admin.to_string();
     let flags = ["bootstrap", "--admin", &at].into_iter().chain(flags.iter().copied());
     let bootstrap = bootstrap(&BootstrapCommand::parse_from(flags).args);
-    Envoy::start(&Start { bootstrap: &bootstrap, admin, node: "test", workers: 1 }).unwrap()
+    Envoy::start_with(&bootstrap, admin, "test", 1).unwrap()
 }
 
 /// Serves snapshots on a free port.
@@ -232,12 +231,7 @@ pub(crate) fn serve(
 ) -> SocketAddr {
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
-    let server = xds::Server {
-        tls,
-        snapshots,
-        observer: Arc::new(Observer::default()),
-        identifier: "test".to_owned(),
-    };
-    runtime.spawn(xds::serve(listener, server, CancellationToken::new()));
+    let (observer, shutdown) = (Arc::new(Observer::default()), CancellationToken::new());
+    runtime.spawn(xds::serve(listener, tls, snapshots, observer, "test".to_owned(), shutdown));
     address
 }
