@@ -50,8 +50,9 @@ wasm-test:
 	PATH="$$($(TOOLS) wasm-bindgen):$$($(TOOLS) node):$$PATH" \
 	cargo test --package waggle-filter --target wasm32-unknown-unknown --test decide
 
+# The product on loopback, with the real Envoy.
 simulated-test: programs
-	PATH="$$($(TOOLS) nextest):$$PATH" cargo nextest run --package waggle-tests --test simulated
+	PATH="$$($(TOOLS) nextest):$$PATH" cargo nextest run --package waggle-tests --test envoy --test simulated
 
 ifeq ($(shell id -u),0)
 swarm-test: programs static
@@ -64,6 +65,6 @@ swarm-test:
 endif
 
 images:
-	docker build --build-arg WAGGLE_COMMIT=$(COMMIT) --tag waggle-controller --file controller/Dockerfile .
-	docker build --tag waggle-envoy envoy
-	docker build --tag waggle-demo --file examples/demo/Dockerfile .
+	docker build --build-arg WAGGLE_COMMIT=$(COMMIT) --tag waggle/controller --file controller/Dockerfile .
+	docker build --tag waggle/envoy envoy
+	docker build --tag waggle/demo --file examples/demo/Dockerfile .

@@ -9,7 +9,8 @@
 # node           the folder of node
 # wasm-bindgen   the folder of wasm-bindgen-test-runner
 #
-# Nothing outside FOLDER is touched; runs side by side wait for each other.
+# Nothing outside FOLDER is touched, but for Debian packages that `docker` cannot do without
+# (iptables, iproute2, …), where they are missing. Runs side by side wait for each other.
 set -eu
 
 tool=${1:?usage: tests/tools.sh TOOL [FOLDER]}
@@ -74,8 +75,10 @@ install_docker() {
     need_system iproute2 ip
     need_system util-linux nsenter setpriv unshare
     need_system curl curl
-    ! ldd "$docker/usr/sbin/dockerd" "$docker/usr/sbin/runc" | grep 'not found' >&2 ||
-        fail "libraries are missing: apt-get install libdevmapper1.02.1 libseccomp2 libsystemd0"
+    if ldd "$docker/usr/sbin/dockerd" "$docker/usr/sbin/runc" | grep --quiet 'not found'; then
+        install_system libdevmapper1.02.1
+        install_system libseccomp2
+    fi
     echo "$docker"
 }
 
@@ -88,13 +91,19 @@ run_apt() {
     apt-get "$@" >&2
 }
 
+# What the engine needs beside itself; few machines lack it.
 need_system() {
     package=$1
     shift
     for program; do
-        PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null ||
-            fail "$program is missing: apt-get install $package"
+        PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || install_system "$package"
     done
+}
+
+install_system() {
+    run_apt install --yes --no-install-recommends "$1" ||
+        { run_apt update && run_apt install --yes --no-install-recommends "$1"; } ||
+        fail "$1 is missing: apt-get install $1"
 }
 
 # The test runner; any on PATH will do.
