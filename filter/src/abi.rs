@@ -1,27 +1,16 @@
-//! Proxy-Wasm 0.2.1 as Envoy speaks it: the calls that we make and the callbacks that we take. All
-//! unsafe code is here.
+//! The calls of Envoy that we make (Proxy-Wasm 0.2.1). All unsafe code is here.
 //!
-//! The `proxy-wasm` crate would do the same, but each of its calls panics on a status that it does
-//! not expect, which ends the VM and cuts all its streams; here any other status is `None`. It also
-//! exports every callback of the ABI, so that Envoy would enter the VM for each piece of each body.
+//! The `proxy-wasm` crate has them too, but each of its calls panics on a status that it does not
+//! expect, and its maps on a header name that is not UTF-8: that ends the VM and cuts all its
+//! streams. Here any other status is `None`, and headers are bytes.
 
 #![allow(unsafe_code)]
 
-use crate::adapter;
+use proxy_wasm::types::{BufferType, LogLevel, MapType};
+
 use crate::token::Nonce;
 
-/// Numbers of the ABI.
-#[derive(Clone, Copy)]
-#[repr(u32)]
-pub(crate) enum Map {
-    Request = 0,
-    Response = 2,
-}
-
 const OK: u32 = 0;
-const CONTINUE: u32 = 0;
-const PLUGIN_CONFIGURATION: u32 = 7;
-const LEVEL_ERROR: u32 = 4;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -66,7 +55,7 @@ unsafe extern "C" {
 /// Writes to Envoy's log.
 pub(crate) fn log_error(text: &str) {
     // SAFETY: the host reads the text during the call.
-    unsafe { proxy_log(LEVEL_ERROR, text.as_ptr(), text.len()) };
+    unsafe { proxy_log(LogLevel::Error as u32, text.as_ptr(), text.len()) };
 }
 
 /// Nanoseconds since 1970.
@@ -87,17 +76,19 @@ pub(crate) fn property(path: &[&str]) -> Option<Vec<u8>> {
 /// The plugin's configuration, `size` bytes long.
 pub(crate) fn configuration(size: usize) -> Option<Vec<u8>> {
     // SAFETY: only the results are written.
-    taken(|value, out| unsafe { proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, size, value, out) })
+    taken(|value, out| unsafe {
+        proxy_get_buffer_bytes(BufferType::PluginConfiguration as u32, 0, size, value, out)
+    })
 }
 
 /// All headers, as [`crate::pairs`] reads them. Each map is there in its own callback only.
-pub(crate) fn headers(map: Map) -> Option<Vec<u8>> {
+pub(crate) fn headers(map: MapType) -> Option<Vec<u8>> {
     // SAFETY: only the results are written.
     taken(|value, size| unsafe { proxy_get_header_map_pairs(map as u32, value, size) })
 }
 
 /// Puts one line in place of all lines of this name.
-pub(crate) fn set_header(map: Map, name: &str, value: &[u8]) {
+pub(crate) fn set_header(map: MapType, name: &str, value: &[u8]) {
     let (map, size) = (map as u32, name.len());
     // SAFETY: the host reads name and value during the call.
     unsafe {
@@ -106,14 +97,14 @@ pub(crate) fn set_header(map: Map, name: &str, value: &[u8]) {
 }
 
 /// Adds a line.
-pub(crate) fn add_header(map: Map, name: &str, value: &[u8]) {
+pub(crate) fn add_header(map: MapType, name: &str, value: &[u8]) {
     let (map, size) = (map as u32, name.len());
     // SAFETY: the host reads name and value during the call.
     unsafe { proxy_add_header_map_value(map, name.as_ptr(), size, value.as_ptr(), value.len()) };
 }
 
 /// Removes all lines of this name.
-pub(crate) fn remove_header(map: Map, name: &str) {
+pub(crate) fn remove_header(map: MapType, name: &str) {
     // SAFETY: the host reads the name during the call.
     unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) };
 }
@@ -136,53 +127,8 @@ fn taken(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> 
     if value.is_null() {
         return Some(Vec::new());
     }
-    // SAFETY: the host got `value` from `proxy_on_memory_allocate` for `size` bytes, has filled
-    // them, and has given them up.
+    // SAFETY: the host got `value` from the crate's `proxy_on_memory_allocate`, which boxes a slice of
+    // `size` bytes, has filled them, and has given them up.
     let bytes = unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(value, size)) };
     Some(bytes.into_vec())
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn proxy_abi_version_0_2_1() {}
-
-/// The linker's constructors, which a library without `_initialize` would run on every callback.
-#[unsafe(no_mangle)]
-extern "C" fn _initialize() {
-    unsafe extern "C" {
-        fn __wasm_call_ctors();
-    }
-    // SAFETY: the host calls this once, before anything else.
-    unsafe { __wasm_call_ctors() };
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
-    Box::into_raw(Box::<[u8]>::new_uninit_slice(size)).cast()
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_context_create(context: u32, root: u32) {
-    adapter::on_context_create(context, root);
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_configure(root: u32, size: usize) -> u32 {
-    u32::from(adapter::on_configure(root, size))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_request_headers(context: u32, _headers: u32, _end_of_stream: u32) -> u32 {
-    adapter::on_request_headers(context);
-    CONTINUE
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_response_headers(context: u32, _headers: u32, _end_of_stream: u32) -> u32 {
-    adapter::on_response_headers(context);
-    CONTINUE
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_delete(context: u32) {
-    adapter::on_delete(context);
 }

@@ -3,11 +3,16 @@
 //! A map of headers is read as bytes and in its own callback only: Envoy takes the request's away
 //! before the response comes.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+//!
+//! The crate exports every callback of the ABI, so Envoy also enters the VM for bodies and trailers,
+//! where nothing is done.
+
 use std::rc::Rc;
 
-use crate::abi::{self, Map};
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{Action, ContextType, MapType};
+
+use crate::abi;
 use crate::config::{
     ConfigError, InfoHeaders, METADATA_NAMESPACE, PIN_HEADER, PluginConfig, ROUTE_KEY, RouteConfig,
     SERVICE_KEY,
@@ -17,19 +22,20 @@ use crate::pairs;
 use crate::pin::{Evidence, Session, Transport};
 use crate::token::KeyRing;
 
-/// What one VM knows. A plugin's new configuration comes as a new root beside the old one, whose
-/// streams go on.
-#[derive(Default)]
-struct Vm {
-    roots: BTreeMap<u32, Rc<Plugin>>,
-    streams: BTreeMap<u32, Stream>,
-}
+proxy_wasm::main! {{
+    proxy_wasm::set_root_context(|_| Box::new(Root(None)));
+}}
+
+/// One configuration of the plugin. A new one comes as a new root beside the old one, whose streams
+/// go on. `None` until it is read; Envoy gives a root that could not read it no streams.
+struct Root(Option<Rc<Plugin>>);
 
 struct Plugin {
     keys: KeyRing,
     info_headers: InfoHeaders,
 }
 
+/// One request and its response.
 struct Stream {
     plugin: Rc<Plugin>,
     /// When the request came, in nanoseconds since 1970; `None` before.
@@ -38,63 +44,76 @@ struct Stream {
     session: Option<Session>,
 }
 
-thread_local! {
-    static VM: RefCell<Vm> = RefCell::default();
-}
+impl Context for Root {}
 
-/// Envoy never calls back from within a call of ours, so the VM is always free.
-fn with_vm<T>(act: impl FnOnce(&mut Vm) -> T) -> Option<T> {
-    VM.with(|vm| vm.try_borrow_mut().ok().map(|mut vm| act(&mut vm)))
-}
-
-pub(crate) fn on_context_create(context: u32, root: u32) {
-    with_vm(|vm| {
-        if let Some(plugin) = vm.roots.get(&root).cloned() {
-            vm.streams.insert(context, Stream { plugin, started: None, session: None });
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
+        match configure(size) {
+            Ok(plugin) => {
+                self.0 = Some(Rc::new(plugin));
+                true
+            }
+            Err(error) => {
+                abi::log_error(&format!("waggle: {error}"));
+                false
+            }
         }
-    });
+    }
+
+    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+        match &self.0 {
+            Some(plugin) => {
+                let plugin = Rc::clone(plugin);
+                Some(Box::new(Stream { plugin, started: None, session: None }))
+            }
+            None => Some(Box::new(Idle)),
+        }
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
 }
 
-pub(crate) fn on_configure(root: u32, size: usize) -> bool {
-    let plugin = match configure(size) {
-        Ok(plugin) => Rc::new(plugin),
-        Err(error) => {
-            abi::log_error(&format!("waggle: {error}"));
-            return false;
-        }
-    };
-    with_vm(|vm| vm.roots.insert(root, plugin)).is_some()
+impl Context for Stream {}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        request(self);
+        Action::Continue
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        response(self);
+        Action::Continue
+    }
 }
+
+/// A stream of a root without a configuration: the crate wants one.
+struct Idle;
+
+impl Context for Idle {}
+
+impl HttpContext for Idle {}
 
 fn configure(size: usize) -> Result<Plugin, ConfigError> {
     let config = PluginConfig::decode(&abi::configuration(size).unwrap_or_default())?;
     Ok(Plugin { keys: KeyRing::new(&config.keys)?, info_headers: config.info_headers })
 }
 
-pub(crate) fn on_delete(context: u32) {
-    with_vm(|vm| {
-        vm.streams.remove(&context);
-        vm.roots.remove(&context);
-    });
-}
-
-pub(crate) fn on_request_headers(context: u32) {
-    with_vm(|vm| vm.streams.get_mut(&context).map(request));
-}
-
 fn request(stream: &mut Stream) {
     stream.started = abi::now();
     stream.session = sticky_request(stream);
     match stream.session.as_ref().and_then(Session::pin) {
-        Some(pin) => abi::set_header(Map::Request, PIN_HEADER, pin.as_bytes()),
-        None => abi::remove_header(Map::Request, PIN_HEADER),
+        Some(pin) => abi::set_header(MapType::HttpRequestHeaders, PIN_HEADER, pin.as_bytes()),
+        None => abi::remove_header(MapType::HttpRequestHeaders, PIN_HEADER),
     }
 }
 
 fn sticky_request(stream: &Stream) -> Option<Session> {
     let route = ["xds", "route_metadata", "filter_metadata", METADATA_NAMESPACE, ROUTE_KEY];
     let route = RouteConfig::unpack(&abi::property(&route)?)?;
-    let headers = abi::headers(Map::Request)?;
+    let headers = abi::headers(MapType::HttpRequestHeaders)?;
     let scheme = pairs::values(&headers, ":scheme").next();
     let transport = if scheme == Some(b"https") { Transport::Tls } else { Transport::Plain };
     let cookies: Vec<_> = pairs::values(&headers, "cookie").collect();
@@ -102,16 +121,12 @@ fn sticky_request(stream: &Stream) -> Option<Session> {
     let keys = &stream.plugin.keys;
     let (session, rest) = Session::open(route, transport, cookies.iter().copied(), keys, now);
     if let Some(lines) = rest {
-        abi::remove_header(Map::Request, "cookie");
+        abi::remove_header(MapType::HttpRequestHeaders, "cookie");
         for line in lines {
-            abi::add_header(Map::Request, "cookie", &line);
+            abi::add_header(MapType::HttpRequestHeaders, "cookie", &line);
         }
     }
     Some(session)
-}
-
-pub(crate) fn on_response_headers(context: u32) {
-    with_vm(|vm| vm.streams.get(&context).map(response));
 }
 
 fn response(stream: &Stream) {
@@ -134,13 +149,16 @@ fn response(stream: &Stream) {
 }
 
 fn sticky_response(session: &Session, keys: &KeyRing, endpoint: Option<&[u8]>, now: u64) {
-    abi::remove_header(Map::Response, PIN_HEADER);
+    abi::remove_header(MapType::HttpResponseHeaders, PIN_HEADER);
     let address = endpoint.and_then(|text| str::from_utf8(text).ok()?.parse().ok());
-    let (Some(address), Some(headers)) = (address, abi::headers(Map::Response)) else { return };
+    let (Some(address), Some(headers)) = (address, abi::headers(MapType::HttpResponseHeaders))
+    else {
+        return;
+    };
     let set_cookies = pairs::values(&headers, "set-cookie");
     let lines = session.respond(address, set_cookies, keys, now, evidence);
     for line in lines {
-        abi::add_header(Map::Response, "set-cookie", line.as_bytes());
+        abi::add_header(MapType::HttpResponseHeaders, "set-cookie", line.as_bytes());
     }
 }
 
@@ -157,8 +175,8 @@ fn evidence() -> Evidence {
 /// Puts our value in place of whatever the task sent.
 fn show(name: &str, value: Option<Vec<u8>>) {
     match value {
-        Some(value) => abi::set_header(Map::Response, name, &value),
-        None => abi::remove_header(Map::Response, name),
+        Some(value) => abi::set_header(MapType::HttpResponseHeaders, name, &value),
+        None => abi::remove_header(MapType::HttpResponseHeaders, name),
     }
 }
 

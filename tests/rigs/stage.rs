@@ -106,8 +106,7 @@ fn told(status: &Value) -> BTreeSet<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let services = status["services"].as_array().into_iter().flatten();
     let of_service = |service: &Value| {
-        let pools: Vec<String> =
-            text(&service["pool"]).split(' ').map(ToOwned::to_owned).collect();
+        let pools: Vec<String> = text(&service["pool"]).split(' ').map(ToOwned::to_owned).collect();
         let endpoints = service["endpoints"].as_array().cloned().unwrap_or_default();
         let addresses: Vec<String> =
             endpoints.iter().map(|endpoint| text(&endpoint["address"])).collect();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use wasmi::errors::LinkerError;
 use wasmi::{Caller, Engine, Error, Extern, Instance, Linker, Memory, Module, Store};
 
 pub(crate) type Headers = Vec<(Vec<u8>, Vec<u8>)>;
@@ -62,11 +63,9 @@ static MODULE: LazyLock<Module> = LazyLock::new(|| {
     Module::new(&Engine::default(), code).unwrap()
 });
 
-/// The names of what the module imports and exports.
-pub(crate) fn interface() -> (Vec<String>, Vec<String>) {
-    let imports = MODULE.imports().map(|import| import.name().to_owned());
-    let exports = MODULE.exports().map(|export| export.name().to_owned());
-    (imports.collect(), exports.collect())
+/// The names of what the module exports.
+pub(crate) fn interface() -> Vec<String> {
+    MODULE.exports().map(|export| export.name().to_owned()).collect()
 }
 
 impl Vm {
@@ -75,6 +74,7 @@ impl Vm {
         let mut store = Store::new(MODULE.engine(), State::default());
         let mut linker = Linker::new(MODULE.engine());
         link(&mut linker).unwrap();
+        forbid_the_rest(&mut linker).unwrap();
         let instance = linker.instantiate_and_start(&mut store, &MODULE).unwrap();
         let mut vm = Self { store, instance, last_context: 0 };
         vm.call::<(), ()>("_initialize", ());
@@ -110,7 +110,10 @@ impl Vm {
         self.headers("proxy_on_response_headers", 2, stream, headers)
     }
 
+    /// The end of a context, as Envoy tells it.
     pub(crate) fn delete(&mut self, context: u32) {
+        assert_eq!(self.call::<_, u32>("proxy_on_done", context), 1, "the filter holds the stream");
+        self.call::<_, ()>("proxy_on_log", context);
         self.call::<_, ()>("proxy_on_delete", context);
     }
 
@@ -202,6 +205,23 @@ fn link(linker: &mut Linker<State>) -> Result<(), Error> {
             },
         )?;
     link_wasi(linker)
+}
+
+/// The crate imports calls for whatever it offers. The filter makes none of them.
+fn forbid_the_rest(linker: &mut Linker<State>) -> Result<(), Error> {
+    for import in MODULE.imports() {
+        let (module, name) = (import.module(), import.name());
+        let Some(kind) = import.ty().func() else { continue };
+        let told = format!("the filter calls {name}");
+        let forbidden = linker
+            .func_new(module, name, kind.clone(), move |_, _, _| Err(Error::new(told.clone())));
+        // What is defined already is what the filter may call.
+        match forbidden {
+            Ok(_) | Err(LinkerError::DuplicateDefinition { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 fn link_wasi(linker: &mut Linker<State>) -> Result<(), Error> {
