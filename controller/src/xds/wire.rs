@@ -21,7 +21,7 @@ impl Incoming for DiscoveryRequest {
         let request = Request {
             type_url: self.type_url,
             nonce: self.response_nonce,
-            error: self.error_detail.map(reason),
+            error: self.error_detail.as_ref().map(reason),
             names: Names::Whole(self.resource_names),
         };
         (self.node, request)
@@ -33,7 +33,7 @@ impl Incoming for DeltaDiscoveryRequest {
         let request = Request {
             type_url: self.type_url,
             nonce: self.response_nonce,
-            error: self.error_detail.map(reason),
+            error: self.error_detail.as_ref().map(reason),
             names: Names::Delta {
                 subscribe: self.resource_names_subscribe,
                 unsubscribe: self.resource_names_unsubscribe,
@@ -44,7 +44,7 @@ impl Incoming for DeltaDiscoveryRequest {
     }
 }
 
-fn reason(error: rpc::Status) -> String {
+fn reason(error: &rpc::Status) -> String {
     printable(&error.message)
 }
 
