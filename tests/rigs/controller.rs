@@ -1,5 +1,6 @@
 //! The real controller, as a process with ports of its own.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use anyhow::Context;
@@ -119,4 +120,21 @@ pub fn problem_codes<'a>(status: &'a Value, name: &str) -> Vec<&'a str> {
 pub fn responses(status: &Value) -> u64 {
     let counts = status["xds"]["responses"].as_object();
     counts.into_iter().flat_map(|counts| counts.values()).filter_map(Value::as_u64).sum()
+}
+
+/// All endpoints of a status, as `pool address`.
+pub fn endpoints(status: &Value) -> BTreeSet<String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let services = status["services"].as_array().into_iter().flatten();
+    let of_service = |service: &Value| {
+        let pools: Vec<String> = text(&service["pool"]).split(' ').map(ToOwned::to_owned).collect();
+        let endpoints = service["endpoints"].as_array().cloned().unwrap_or_default();
+        let addresses: Vec<String> =
+            endpoints.iter().map(|endpoint| text(&endpoint["address"])).collect();
+        pools.into_iter().flat_map(move |pool| {
+            let line = move |address: &String| format!("{pool} {address}");
+            addresses.iter().map(line).collect::<Vec<_>>()
+        })
+    };
+    services.flat_map(of_service).collect()
 }

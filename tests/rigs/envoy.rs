@@ -1,6 +1,6 @@
 //! The real Envoy, as a process with ports of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -96,12 +96,7 @@ impl Envoy {
 
     /// All counters and gauges.
     pub fn stats(&self) -> anyhow::Result<BTreeMap<String, u64>> {
-        let text = self.get("/stats")?;
-        let number = |line: &str| {
-            let (name, value) = line.split_once(": ")?;
-            Some((name.to_owned(), value.trim().parse().ok()?))
-        };
-        Ok(text.lines().filter_map(number).collect())
+        Ok(numbers(&self.get("/stats")?))
     }
 
     /// One counter or gauge; 0 if Envoy has none of that name yet.
@@ -123,6 +118,26 @@ impl Envoy {
     pub fn log(&self) -> String {
         self.process.log()
     }
+}
+
+/// The counters and gauges of the page `/stats`.
+pub fn numbers(stats: &str) -> BTreeMap<String, u64> {
+    let number = |line: &str| {
+        let (name, value) = line.split_once(": ")?;
+        Some((name.to_owned(), value.trim().parse().ok()?))
+    };
+    stats.lines().filter_map(number).collect()
+}
+
+/// All endpoints of the page `/clusters`, as `pool address`, without those of the controller.
+pub fn members(clusters: &str) -> BTreeSet<String> {
+    let member = |line: &str| {
+        let mut parts = line.split("::");
+        let (pool, address) = (parts.next()?, parts.next()?);
+        let is_member = parts.next() == Some("cx_active") && pool != "xds";
+        is_member.then(|| format!("{pool} {address}"))
+    };
+    clusters.lines().filter_map(member).collect()
 }
 
 /// The real Envoy's path; installs it where it is missing.

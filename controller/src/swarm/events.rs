@@ -13,7 +13,6 @@ use tokio::sync::watch;
 
 use super::docker::Docker;
 use super::pace;
-use super::poll::jitter;
 
 /// A stream that lived so long ended for a reason that is over.
 const HEALTHY: Duration = Duration::from_secs(10);
@@ -66,6 +65,6 @@ pub(super) async fn follow(docker: &Docker, heard: &watch::Sender<Heard>) -> Inf
             tracing::warn!(%error, "Docker's event stream broke; polling goes on");
             told = Some(error);
         }
-        tokio::time::sleep(pace::retry(failures, jitter())).await;
+        tokio::time::sleep(pace::retry(failures, pace::jitter())).await;
     }
 }

@@ -1,7 +1,6 @@
 //! The polling source: from a Docker engine to pictures, through all that may fail between.
 
 use std::collections::BTreeSet;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -73,7 +72,7 @@ impl Source {
                 Err(error) => error,
             };
             self.fail(&error);
-            tokio::time::sleep(pace::retry(self.failures, jitter())).await;
+            tokio::time::sleep(pace::retry(self.failures, pace::jitter())).await;
         }
     }
 
@@ -173,10 +172,4 @@ fn shown(picture: &Picture) -> Activity {
     let updating = picture.services.values().any(|service| service.update == Update::Rolling);
     let waiting = picture.tasks.values().any(|task| task.state != TaskState::Running);
     if updating || waiting { Activity::Moving } else { Activity::Still }
-}
-
-/// A random number from 0 to 1, for the spreading of retries.
-pub(super) fn jitter() -> f64 {
-    let random = RandomState::new().build_hasher().finish();
-    f64::from(u32::try_from(random >> 32).unwrap_or(0)) / f64::from(u32::MAX)
 }
