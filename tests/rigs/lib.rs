@@ -5,6 +5,7 @@ pub mod client;
 pub mod controller;
 pub mod engine;
 pub mod envoy;
+pub mod load;
 pub mod private_swarm;
 pub mod program;
 pub mod sandbox;

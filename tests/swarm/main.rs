@@ -3,6 +3,7 @@
 
 mod headers;
 mod modes;
+mod outages;
 mod problems;
 mod rig;
 mod sessions;
