@@ -1,5 +1,6 @@
 //! Rigs: what the end-to-end tests and the demo walk stand on.
 
+pub mod authority;
 pub mod backend;
 pub mod client;
 pub mod controller;

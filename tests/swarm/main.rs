@@ -6,6 +6,7 @@ mod modes;
 mod outages;
 mod problems;
 mod rig;
+mod secrecy;
 mod sessions;
 mod silence;
 mod walkthroughs;
