@@ -3,6 +3,9 @@
 
 mod headers;
 mod modes;
+mod problems;
 mod rig;
+mod sessions;
+mod silence;
 mod walkthroughs;
 mod world;

@@ -234,7 +234,8 @@ impl World {
     fn account(&self) -> String {
         let or_error = |text: Result<String>| text.unwrap_or_else(|error| format!("{error:#}"));
         let tail = |log: String| {
-            let lines: Vec<&str> = log.lines().collect();
+            // Envoy tells all about itself when it starts.
+            let lines: Vec<&str> = log.lines().filter(|line| !line.contains("[info]")).collect();
             lines[lines.len().saturating_sub(40)..].join("\n")
         };
         format!(
