@@ -1,6 +1,6 @@
 //! The real Envoy, as a process with ports of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -123,6 +123,17 @@ impl Envoy {
     pub fn log(&self) -> String {
         self.process.log()
     }
+}
+
+/// All endpoints of the page `/clusters`, as `pool address`.
+pub fn endpoints(clusters: &str) -> BTreeSet<String> {
+    let endpoint = |line: &str| {
+        let mut parts = line.split("::");
+        let (pool, address) = (parts.next()?, parts.next()?);
+        let is_endpoint = parts.next() == Some("cx_active") && pool != "xds";
+        is_endpoint.then(|| format!("{pool} {address}"))
+    };
+    clusters.lines().filter_map(endpoint).collect()
 }
 
 /// The real Envoy's path; installs it where it is missing.

@@ -1,16 +1,13 @@
 //! Everything together on loopback: simulated engine, real controller, real Envoy with the real
 //! filter, real applications.
 
-use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
-
-use serde_json::Value;
 
 use crate::backend::Backends;
 use crate::client::Client;
-use crate::controller::Controller;
+use crate::controller::{self, Controller};
 use crate::engine::{Builder, Engine, Service};
-use crate::envoy::Envoy;
+use crate::envoy::{self, Envoy};
 use crate::program::{eventually, free_address};
 
 /// The port on which applications listen, each at an address of its own.
@@ -75,8 +72,9 @@ impl Stage {
     pub async fn settle(&mut self) -> anyhow::Result<()> {
         self.controller.wait_read().await?;
         eventually("Envoy has the endpoints that the controller tells", async || {
-            let told = told(&self.controller.status()?);
-            Ok((told == self.members()?).then_some(()))
+            let told = controller::endpoints(&self.controller.status()?);
+            let taken = envoy::endpoints(&self.envoy.get("/clusters")?);
+            Ok((told == taken).then_some(()))
         })
         .await
     }
@@ -87,34 +85,4 @@ impl Stage {
         let stats = self.envoy.stats()?;
         Ok(stats.iter().filter(|(name, _)| counted(name)).map(|(_, value)| value).sum())
     }
-
-    /// All endpoints that Envoy has, as `pool address`.
-    fn members(&self) -> anyhow::Result<BTreeSet<String>> {
-        let page = self.envoy.get("/clusters")?;
-        let member = |line: &str| {
-            let mut parts = line.split("::");
-            let (pool, address) = (parts.next()?, parts.next()?);
-            let is_member = parts.next() == Some("cx_active") && pool != "xds";
-            is_member.then(|| format!("{pool} {address}"))
-        };
-        Ok(page.lines().filter_map(member).collect())
-    }
-}
-
-/// All endpoints of a status, as `pool address`.
-fn told(status: &Value) -> BTreeSet<String> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let services = status["services"].as_array().into_iter().flatten();
-    let of_service = |service: &Value| {
-        let pools: Vec<String> =
-            text(&service["pool"]).split(' ').map(ToOwned::to_owned).collect();
-        let endpoints = service["endpoints"].as_array().cloned().unwrap_or_default();
-        let addresses: Vec<String> =
-            endpoints.iter().map(|endpoint| text(&endpoint["address"])).collect();
-        pools.into_iter().flat_map(move |pool| {
-            let line = move |address: &String| format!("{pool} {address}");
-            addresses.iter().map(line).collect::<Vec<_>>()
-        })
-    };
-    services.flat_map(of_service).collect()
 }

@@ -70,7 +70,8 @@ async fn a_well_formed_request_id_is_kept_and_any_other_replaced() -> Result<()>
     let builder = stage.service("demo", "demo.local");
     stage.deploy(builder).await?;
     let long = "x".repeat(129);
-    for (id, kept) in [("abc-1.2_3", true), (&"x".repeat(128), true), ("a b", false), (&long, false)]
+    for (id, kept) in
+        [("abc-1.2_3", true), (&"x".repeat(128), true), ("a b", false), (&long, false)]
     {
         let header: [(&str, &[u8]); 1] = [("x-request-id", id.as_bytes())];
         let answer = stage.client.get_with("demo.local", "/ping", &header).await?;

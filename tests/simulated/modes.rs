@@ -176,11 +176,9 @@ async fn a_wildcard_answers_for_what_has_no_exact_host() -> Result<()> {
     stage.deploy(wild).await?;
     let exact = stage.service("exact", "a.example.local");
     stage.deploy(exact).await?;
-    for (host, service) in [
-        ("b.example.local", "wild"),
-        ("c.b.example.local", "wild"),
-        ("A.Example.Local", "exact"),
-    ] {
+    for (host, service) in
+        [("b.example.local", "wild"), ("c.b.example.local", "wild"), ("A.Example.Local", "exact")]
+    {
         let answer = stage.client.get(host, "/ping").await?;
         ensure!(metadata(&answer)? == service, "{host}: {answer:?}");
     }

@@ -80,8 +80,12 @@ async fn a_controller_that_dies_and_comes_back_is_not_noticed() -> Result<()> {
     };
     let before = look(&stage)?;
     stage.controller.kill();
-    let connected =
-        async |stage: &Stage, wanted: u64| stage.envoy.stat("control_plane.connected_state").map(|state| (state == wanted).then_some(()));
+    let connected = async |stage: &Stage, wanted: u64| {
+        stage
+            .envoy
+            .stat("control_plane.connected_state")
+            .map(|state| (state == wanted).then_some(()))
+    };
     eventually("Envoy notices", async || connected(&stage, 0).await).await?;
     load.go_on(300).await?;
     stage.controller.start_again()?;
