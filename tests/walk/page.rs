@@ -23,13 +23,15 @@ const BAR: usize = 40;
 #[derive(Debug, Default)]
 pub(crate) struct Page {
     steps: u32,
+    /// Whether the last line is a claim: what follows it begins something new.
+    after_claim: bool,
     held: u32,
     failed: Vec<String>,
 }
 
 impl Page {
     /// The title of everything.
-    pub(crate) fn title(&self, title: &str, text: &str) {
+    pub(crate) fn title(&mut self, title: &str, text: &str) {
         println!("\n{TITLE}{title}{TITLE:#}");
         self.text(text);
     }
@@ -38,19 +40,29 @@ impl Page {
     pub(crate) fn step(&mut self, title: &str, text: &str) {
         self.steps += 1;
         println!("\n{TITLE}{} · {title}{TITLE:#}", self.steps);
+        self.after_claim = false;
         self.text(text);
-    }
-
-    /// A paragraph.
-    pub(crate) fn text(&self, text: &str) {
-        for line in wrapped(text, WIDTH - 2) {
-            println!("  {line}");
-        }
         println!();
     }
 
+    /// A paragraph.
+    pub(crate) fn text(&mut self, text: &str) {
+        self.begin();
+        for line in wrapped(text, WIDTH - 2) {
+            println!("  {line}");
+        }
+    }
+
+    /// Parts what comes from a claim before it.
+    fn begin(&mut self) {
+        if std::mem::take(&mut self.after_claim) {
+            println!();
+        }
+    }
+
     /// A command, before it runs.
-    pub(crate) fn command(&self, line: &Line) {
+    pub(crate) fn command(&mut self, line: &Line) {
+        self.begin();
         let shown = line.to_string().replace('\n', "\n    ");
         println!("  {COMMAND}$ {shown}{COMMAND:#}");
     }
@@ -58,10 +70,12 @@ impl Page {
     /// A line of an answer, cut to the page's width.
     pub(crate) fn answer(&self, line: &str) {
         let room = WIDTH - 4;
-        let cut: String = match line.chars().count() > room {
-            true => line.chars().take(room - 1).chain(['…']).collect(),
-            false => line.to_owned(),
-        };
+        let mut cut = line.to_owned();
+        if let Some((end, _)) = line.char_indices().nth(room) {
+            cut.truncate(end);
+            cut.pop();
+            cut.push('…');
+        }
         println!("    {ANSWER}{cut}{ANSWER:#}");
     }
 
@@ -75,7 +89,8 @@ impl Page {
     }
 
     /// Who answered how many requests.
-    pub(crate) fn shares(&self, title: &str, counted: &BTreeMap<String, u32>) {
+    pub(crate) fn shares(&mut self, title: &str, counted: &BTreeMap<String, u32>) {
+        self.begin();
         println!("  {title}");
         let all: u32 = counted.values().sum();
         for (name, count) in counted {
@@ -98,6 +113,7 @@ impl Page {
         } else {
             self.fail(&format!("{claim}; but it is {found:?}"));
         }
+        self.after_claim = true;
     }
 
     /// Something that did not go as it should.

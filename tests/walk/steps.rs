@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use serde_json::Value;
+use waggle_tests::controller;
 
 use super::command::{Docker, Service};
 use super::page::Page;
@@ -28,7 +29,7 @@ async fn task_mode(walk: &mut Walk) -> Result<()> {
          is task mode, the default. Every response tells by its x- headers who gave it.",
     );
     walk.docker(Docker::Create(Service::new("web", "web.local", 4))).await?;
-    let answer = walk.curl("-i", "web.local", "/ping")?;
+    let answer = walk.curl("-i", "web.local", &["x-", "set-cookie"])?;
     let tasks = walk.world.tasks("web")?;
     let is_task = |address: &&str| tasks.iter().any(|task| task.address.to_string() == *address);
     let address = answer.header("x-upstream-addr");
@@ -45,6 +46,8 @@ async fn task_mode(walk: &mut Walk) -> Result<()> {
     Ok(())
 }
 
+/// The one header that most steps are about.
+const UPSTREAM: &[&str] = &["x-upstream-addr"];
 /// The headers that every response of a task carries.
 const DEBUG: [&str; 5] =
     ["x-request-id", "x-proxy-id", "x-server-info", "x-upstream-addr", "x-upstream-response-time"];
@@ -58,7 +61,7 @@ async fn vip_mode(walk: &mut Walk) -> Result<()> {
     let service = Service::new("vip", "vip.local", 4).label("backend_mode", "vip");
     walk.docker(Docker::Create(service)).await?;
     let vip = walk.inspect_vip("vip")?;
-    let answer = walk.curl("-i", "vip.local", "/ping")?;
+    let answer = walk.curl("-i", "vip.local", UPSTREAM)?;
     let address = answer.header("x-upstream-addr");
     walk.claim("x-upstream-addr is the virtual IP", address, |it| *it == vip.to_string());
     let counted = walk.ask("vip.local", 400, By::Instance).await?;
@@ -79,17 +82,14 @@ fn side_by_side(walk: &mut Walk) -> Result<()> {
          virtual IP. The controller's status says which is which.",
     );
     for (service, host, mode) in [("web", "web.local", "task"), ("vip", "vip.local", "vip")] {
-        let answer = walk.curl("-i", host, "/ping")?;
-        let part = waggle_tests::controller::service(&walk.world.status()?, service).cloned();
-        let found = part.map(|part| part["mode"].clone()).unwrap_or_default();
-        walk.claim(&format!("{service} is in {mode} mode"), found, |found| found == mode);
-        let endpoints = match mode {
-            "vip" => vec![walk.world.vip(service)?],
-            _ => walk.world.tasks(service)?.iter().map(|task| task.address).collect(),
-        };
-        let address = answer.header("x-upstream-addr");
-        walk.claim("and answers by it", address, |address| {
-            endpoints.iter().any(|endpoint| endpoint.to_string() == *address)
+        let answer = walk.curl("-i", host, UPSTREAM)?;
+        let address = answer.header("x-upstream-addr").to_owned();
+        let part = controller::service(&walk.world.status()?, service).cloned();
+        let part = part.unwrap_or_default();
+        walk.claim(&format!("{service} is in {mode} mode"), &part["mode"], |found| *found == mode);
+        let is_endpoint = |endpoint: &Value| endpoint["address"] == address.as_str();
+        walk.claim("and answers from one of its endpoints", &part["endpoints"], |endpoints| {
+            endpoints.as_array().is_some_and(|endpoints| endpoints.iter().any(is_endpoint))
         });
     }
     Ok(())
@@ -100,11 +100,11 @@ async fn default_host(walk: &mut Walk) -> Result<()> {
         "A default host",
         "A host that no service claims gets 503, until a service offers to answer for all of them.",
     );
-    let answer = walk.curl("-i", "nobody.local", "/ping")?;
+    let answer = walk.curl("-i", "nobody.local", UPSTREAM)?;
     walk.claim("nobody answers", answer.status.as_u16(), |status| *status == 503);
     let labels = vec![("default_backend", "true"), ("port", "8080")];
     walk.docker(Docker::Create(Service { name: "fallback", replicas: 1, labels })).await?;
-    let answer = walk.curl("-i", "nobody.local", "/ping")?;
+    let answer = walk.curl("-i", "nobody.local", UPSTREAM)?;
     let service = answer.json()?["metadata"].clone();
     walk.claim("the default service answers", service, |service| service == "fallback");
     Ok(())
@@ -136,13 +136,13 @@ async fn sticky_sessions(walk: &mut Walk) -> Result<()> {
     let service = service.label("sticky_session_cookie", "session");
     walk.docker(Docker::Create(service)).await?;
     let jar = "-i -c cookies.txt -b cookies.txt";
-    let first = walk.curl(jar, "sticky.local", "/ping")?;
+    let first = walk.curl(jar, "sticky.local", &["x-upstream-addr", "set-cookie"])?;
     let cookies: Vec<String> = first.set_cookies().into_iter().map(ToOwned::to_owned).collect();
     walk.claim("the first answer sets both cookies", cookies, |cookies| {
         let has = |start| cookies.iter().any(|cookie| cookie.starts_with(start));
         has("session=") && has("session_lb=")
     });
-    let second = walk.curl(jar, "sticky.local", "/ping")?;
+    let second = walk.curl(jar, "sticky.local", &["x-upstream-addr", "set-cookie"])?;
     let stays = |instance: &String| first.instance().is_ok_and(|first| first == *instance);
     walk.claim("the same task answers again", second.instance()?, stays);
 
@@ -210,7 +210,7 @@ async fn bad_label(walk: &mut Walk) -> Result<()> {
     });
     let add = vec![("port", "8080")];
     walk.docker(Docker::Relabel { service: "typo", add, remove: vec!["prot"] }).await?;
-    let answer = walk.curl("-i", "typo.local", "/ping")?;
+    let answer = walk.curl("-i", "typo.local", UPSTREAM)?;
     walk.claim("mended, it is routed", answer.status.as_u16(), |status| *status == 200);
     Ok(())
 }

@@ -70,19 +70,19 @@ impl Walk {
         self.world.settle().await
     }
 
-    /// Types `curl` for a path of a host, and shows the answer without what is beside the point.
-    pub(crate) fn curl(&mut self, options: &str, host: &str, path: &str) -> Result<Answer> {
-        let url = format!("http://{}{path}", self.world.proxy());
+    /// Types `curl` for `/ping` of a host, and shows of the answer the status, the body, and the
+    /// headers whose names begin so.
+    pub(crate) fn curl(&mut self, options: &str, host: &str, shown: &[&str]) -> Result<Answer> {
+        let url = format!("http://{}/ping", self.world.proxy());
         let line = Line::curl(options, host, &url);
         self.page.command(&line);
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--show-error", "--noproxy", "*", "--max-time", "20"]);
         let text = run(curl.args(line.arguments()).current_dir(self.folder.path()))?;
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        for (number, line) in head.lines().enumerate() {
-            if number == 0 || is_telling(line) {
-                self.page.answer(line);
-            }
+        let is_shown = |line: &&str| shown.iter().any(|start| line.starts_with(start));
+        for line in head.lines().take(1).chain(head.lines().filter(is_shown)) {
+            self.page.answer(line);
         }
         self.page.answer(body.trim_end());
         parsed(head, body)
@@ -155,11 +155,6 @@ impl Walk {
     ) {
         self.page.claim(claim, found, holds);
     }
-}
-
-/// Whether a header is what the walk is about.
-fn is_telling(line: &str) -> bool {
-    ["x-", "set-cookie:", "retry-after:"].iter().any(|start| line.starts_with(start))
 }
 
 fn parsed(head: &str, body: &str) -> Result<Answer> {
