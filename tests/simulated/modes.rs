@@ -43,8 +43,11 @@ pub(crate) async fn balance(stage: &mut Stage, service: &Service) -> Result<Virt
     Ok(vip)
 }
 
+/// Which endpoint answered.
 fn upstream(answer: &Answer) -> Result<String> {
-    Ok(answer.header("x-upstream-addr").to_owned())
+    let address = answer.header("x-upstream-addr");
+    ensure!(!address.is_empty(), "no x-upstream-addr in {answer:?}");
+    Ok(address.to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,13 +11,13 @@ fn told(stage: &Stage) -> Result<(u64, u64)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_vip_mode_envoy_hears_nothing_of_what_tasks_do() -> Result<()> {
+async fn invip_mode_envoy_hears_nothing_of_what_tasks_do() -> Result<()> {
     let mut stage = Stage::start().await?;
     for replicas in [4, 1] {
         let name = format!("vip-{replicas}");
         let builder = stage.service(&name, &format!("{name}.local")).replicas(replicas);
         let service = builder.label("com.docker.lb.backend_mode", "vip").create();
-        let _vip = super::modes::balance(&mut stage, &service).await?;
+        let vip = super::modes::balance(&mut stage, &service).await?;
         stage.settle().await?;
         let before = told(&stage)?;
         let changes: [(&str, &dyn Fn()); 6] = [
@@ -44,7 +44,7 @@ async fn in_vip_mode_envoy_hears_nothing_of_what_tasks_do() -> Result<()> {
         let new = service.tasks().first().map(waggle_tests::engine::Task::address);
         stage.backends.serve(&service, APP_PORT).await?;
         stage.settle().await?;
-        _vip.set(new.map(|address| (address, APP_PORT).into()));
+        vip.set(new.map(|address| (address, APP_PORT).into()));
         let answer = stage.client.get(&format!("{name}.local"), "/ping").await?;
         ensure!(answer.status == 200, "{answer:?}");
     }

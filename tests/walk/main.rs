@@ -60,7 +60,7 @@ async fn run(settings: &Settings, swarm: Option<PrivateSwarm>) -> anyhow::Result
     }
     let code = if walk.page.verdict() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     if !settings.once {
-        walk.page.addresses(&walk.world.addresses());
+        page::addresses(&walk.world.addresses());
         told_to_end().await;
     }
     Ok(code)

@@ -67,27 +67,6 @@ impl Page {
         println!("  {COMMAND}$ {shown}{COMMAND:#}");
     }
 
-    /// A line of an answer, cut to the page's width.
-    pub(crate) fn answer(&self, line: &str) {
-        let room = WIDTH - 4;
-        let mut cut = line.to_owned();
-        if let Some((end, _)) = line.char_indices().nth(room) {
-            cut.truncate(end);
-            cut.pop();
-            cut.push('…');
-        }
-        println!("    {ANSWER}{cut}{ANSWER:#}");
-    }
-
-    /// A part of an answer that has a name, wrapped.
-    pub(crate) fn field(&self, name: &str, value: &str) {
-        let indent = 14;
-        for (number, line) in wrapped(value, WIDTH - indent).iter().enumerate() {
-            let name = if number == 0 { name } else { "" };
-            println!("    {ANSWER}{name:<9} {line}{ANSWER:#}");
-        }
-    }
-
     /// Who answered how many requests.
     pub(crate) fn shares(&mut self, title: &str, counted: &BTreeMap<String, u32>) {
         self.begin();
@@ -134,13 +113,34 @@ impl Page {
         }
         self.failed.is_empty()
     }
+}
 
-    /// What is up, and how to end it.
-    pub(crate) fn addresses(&self, addresses: &[(&str, String)]) {
-        println!("\n{TITLE}It stays up, to be tried out. Ctrl-C ends all of it.{TITLE:#}\n");
-        for (what, command) in addresses {
-            println!("  {what}\n    {COMMAND}{command}{COMMAND:#}");
-        }
+/// A line of an answer, cut to the page's width.
+pub(crate) fn answer(line: &str) {
+    let room = WIDTH - 4;
+    let mut cut = line.to_owned();
+    if let Some((end, _)) = line.char_indices().nth(room) {
+        cut.truncate(end);
+        cut.pop();
+        cut.push('…');
+    }
+    println!("    {ANSWER}{cut}{ANSWER:#}");
+}
+
+/// A part of an answer that has a name, wrapped.
+pub(crate) fn field(name: &str, value: &str) {
+    let indent = 14;
+    for (number, line) in wrapped(value, WIDTH - indent).iter().enumerate() {
+        let name = if number == 0 { name } else { "" };
+        println!("    {ANSWER}{name:<9} {line}{ANSWER:#}");
+    }
+}
+
+/// What is up, and how to end it.
+pub(crate) fn addresses(addresses: &[(&str, String)]) {
+    println!("\n{TITLE}It stays up, to be tried out. Ctrl-C ends all of it.{TITLE:#}\n");
+    for (what, command) in addresses {
+        println!("  {what}\n    {COMMAND}{command}{COMMAND:#}");
     }
 }
 

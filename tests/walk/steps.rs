@@ -5,7 +5,7 @@ use serde_json::Value;
 use waggle_tests::controller;
 
 use super::command::{Docker, Service};
-use super::page::Page;
+use super::page;
 use super::sessions::{Session, Sessions};
 use super::walk::{By, Walk};
 
@@ -196,10 +196,10 @@ async fn bad_label(walk: &mut Walk) -> Result<()> {
     let labels = vec![("hosts", "typo.local"), ("prot", "8080")];
     walk.docker(Docker::Create(Service { name: "typo", replicas: 1, labels })).await?;
     let part = walk.look_up("typo")?;
-    walk.page.field("standing", part["standing"].as_str().unwrap_or_default());
+    page::field("standing", part["standing"].as_str().unwrap_or_default());
     let problems = part["problems"].as_array().cloned().unwrap_or_default();
     for problem in &problems {
-        show(&walk.page, problem);
+        show(problem);
     }
     let codes: Vec<&str> = problems.iter().filter_map(|problem| problem["code"].as_str()).collect();
     walk.claim("both mistakes are told", codes, |codes| {
@@ -216,12 +216,12 @@ async fn bad_label(walk: &mut Walk) -> Result<()> {
 }
 
 /// What a user needs of a problem.
-fn show(page: &Page, problem: &Value) {
+fn show(problem: &Value) {
     for name in ["code", "label", "message", "fix"] {
         match &problem[name] {
-            Value::String(text) => page.field(name, text),
+            Value::String(text) => page::field(name, text),
             Value::Null => {}
-            other => page.field(name, &other.to_string()),
+            other => page::field(name, &other.to_string()),
         }
     }
 }

@@ -16,7 +16,7 @@ use waggle_tests::controller::responses;
 use waggle_tests::sandbox::run;
 
 use super::command::{Docker, Line};
-use super::page::Page;
+use super::page::{self, Page};
 use super::world::World;
 
 /// Clients that ask at the same time.
@@ -82,9 +82,9 @@ impl Walk {
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         let is_shown = |line: &&str| shown.iter().any(|start| line.starts_with(start));
         for line in head.lines().take(1).chain(head.lines().filter(is_shown)) {
-            self.page.answer(line);
+            page::answer(line);
         }
-        self.page.answer(body.trim_end());
+        page::answer(body.trim_end());
         parsed(head, body)
     }
 
@@ -92,7 +92,7 @@ impl Walk {
     pub(crate) fn inspect_vip(&mut self, service: &str) -> Result<SocketAddr> {
         self.page.command(&Line::inspect_vip(service));
         let vip = self.world.vip(service)?;
-        self.page.answer(&vip.ip().to_string());
+        page::answer(&vip.ip().to_string());
         Ok(vip)
     }
 

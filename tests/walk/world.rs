@@ -54,7 +54,7 @@ impl World {
     pub(crate) fn proxy(&self) -> SocketAddr {
         match self {
             Self::Simulated(world) => world.proxy(),
-            Self::Swarm(world) => world.proxy(),
+            Self::Swarm(_) => swarm::PROXY,
         }
     }
 

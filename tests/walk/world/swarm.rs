@@ -19,7 +19,7 @@ pub(super) const INTRODUCTION: &str = "On a real Swarm of one node, in a Docker 
     out of reach of this machine's. examples/stack.yml is deployed on it: the controller, and Envoy \
     with the filter. The engine reaches no registry, so docker gets --no-resolve-image too.";
 
-const PROXY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 80);
+pub(super) const PROXY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 80);
 const CONTROLLER: &str = "waggle_controller";
 const ENVOY: &str = "waggle_envoy";
 
@@ -47,10 +47,6 @@ impl Swarm {
         })
         .await?;
         Ok(this)
-    }
-
-    pub(super) fn proxy(&self) -> SocketAddr {
-        PROXY
     }
 
     pub(super) fn obey(&self, command: &Docker) -> Result<()> {
