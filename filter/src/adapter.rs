@@ -4,12 +4,13 @@
 //! before the response comes.
 //!
 //! `proxy-wasm` keeps the contexts and gives each callback to its own. Its dispatcher panics only on
-//! an ID of a context that was never made or made twice, and IDs are Envoy's. Nothing here calls out
+//! the ID of a context that is not there or is made twice, and IDs are Envoy's. Nothing here calls out
 //! (HTTP, gRPC, foreign functions), so the callbacks that answer such calls never come.
 //!
-//! The crate exports every callback of the ABI, and whether Envoy makes one depends on the export
-//! alone, not on what it returns. So Envoy also enters the VM, to no effect, for bodies, trailers and
-//! the log. A module without these exports would save one call of the VM for each piece of a body.
+//! The crate exports every callback of the ABI, and Envoy makes each that is exported and allowed
+//! (`VmConfig.capability_restriction_config`), whatever it returns. So Envoy also enters the VM, to no
+//! effect, for bodies, trailers and the log. A build without these exports would save one call of the
+//! VM for each piece of a body.
 
 use std::rc::Rc;
 
