@@ -145,6 +145,10 @@ install_node() {
 # Its version must be that of the library in Cargo.lock.
 install_wasm_bindgen() {
     version=$(grep --after-context=1 '^name = "wasm-bindgen"$' "$root/Cargo.lock" | sed -n 's/^version = "\(.*\)"/\1/p')
+    if found=$(command -v wasm-bindgen-test-runner) && "$found" --version | grep --quiet " $version\$"; then
+        dirname "$found"
+        return
+    fi
     runner=$folder/wasm-bindgen-$version
     if [ ! -x "$runner/bin/wasm-bindgen-test-runner" ]; then
         cargo install --quiet --debug --no-default-features --root "$runner" \

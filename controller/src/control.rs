@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,10 @@ use crate::labels::{Problem, Severity};
 use crate::routing::{self, Ledger, Routing, Turn};
 use crate::swarm::{Freshness, Observed, Picture};
 use crate::xds::Snapshot;
+
+/// How long a kept picture waits for one that is read. It may be older than what the Envoys have
+/// from another controller; it is for a Docker that does not answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The loop's state: what outlives a turn.
 #[derive(Debug)]
@@ -65,6 +69,7 @@ impl Control {
         outlets: Outlets,
         shutdown: CancellationToken,
     ) {
+        wait_for_live(&mut pictures, &shutdown).await;
         loop {
             let observed = pictures.borrow_and_update().clone();
             if let Some(observed) = observed {
@@ -113,6 +118,18 @@ impl Control {
         }
         self.told = present;
     }
+}
+
+/// Waits for a picture that is read, for a while.
+async fn wait_for_live(
+    pictures: &mut watch::Receiver<Option<Observed>>,
+    shutdown: &CancellationToken,
+) {
+    let is_live = |seen: &Option<Observed>| {
+        seen.as_ref().is_some_and(|seen| seen.freshness == Freshness::Live)
+    };
+    let live = async { pictures.wait_for(is_live).await.map(drop) };
+    let _live_or_late = shutdown.run_until_cancelled(tokio::time::timeout(PATIENCE, live)).await;
 }
 
 /// Puts a value in place, and says whether it differs from the one that was there.

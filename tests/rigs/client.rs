@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 #[expect(clippy::large_enum_variant, reason = "a test has one or two")]
 pub enum Client {
     /// On HTTP/1.1, with as many connections as are needed.
-    Http1(Pooled<HttpConnector, Full<Bytes>>, SocketAddr),
+    Http1(Box<Pooled<HttpConnector, Full<Bytes>>>, SocketAddr),
     /// On one connection of HTTP/2.
     Http2(SendRequest<Full<Bytes>>),
 }
@@ -39,7 +39,7 @@ pub struct Answer {
 impl Client {
     /// A client of the proxy at this address, on HTTP/1.1.
     pub fn new(proxy: SocketAddr) -> Self {
-        Self::Http1(Pooled::builder(TokioExecutor::new()).build_http(), proxy)
+        Self::Http1(Box::new(Pooled::builder(TokioExecutor::new()).build_http()), proxy)
     }
 
     /// A client that speaks HTTP/2 from the first byte.

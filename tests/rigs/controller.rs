@@ -89,9 +89,8 @@ impl Controller {
 
     /// Waits until it has read the Swarm wholly, twice since now: what was there before is seen.
     pub async fn wait_read(&mut self) -> anyhow::Result<Value> {
-        let reads = |status: &Value| status["swarm"]["complete_reads"].as_u64().unwrap_or_default();
-        let before = self.status().map(|status| reads(&status)).unwrap_or_default();
-        self.wait_status("two complete reads", |status| reads(status) >= before + 2).await
+        let before = self.status().map(|status| complete_reads(&status)).unwrap_or_default();
+        self.wait_status("two complete reads", |status| complete_reads(status) >= before + 2).await
     }
 
     /// Everything that it logged, over all its lives.
@@ -103,6 +102,11 @@ impl Controller {
     fn log_tail(&self) -> String {
         self.process.as_ref().map(Process::log_tail).unwrap_or_default()
     }
+}
+
+/// How often it has read the Swarm wholly.
+pub fn complete_reads(status: &Value) -> u64 {
+    status["swarm"]["complete_reads"].as_u64().unwrap_or_default()
 }
 
 /// A service's part of a status.
@@ -122,7 +126,7 @@ pub fn responses(status: &Value) -> u64 {
     counts.into_iter().flat_map(|counts| counts.values()).filter_map(Value::as_u64).sum()
 }
 
-/// All endpoints of a status, as `pool address`.
+/// All endpoints that it tells, as `pool address`.
 pub fn endpoints(status: &Value) -> BTreeSet<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let services = status["services"].as_array().into_iter().flatten();

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -36,6 +37,8 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)
+            // Ctrl-C is for the one who started it, who ends it in order.
+            .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {} by setpriv", program.display()))?;
         Ok(Self { child, log: log.to_owned() })
