@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use waggle_tests::controller::service;
 use waggle_tests::private_swarm::Task;
 
 use crate::modes::{routed, routed_by_vip};
@@ -140,6 +141,7 @@ fn what_moves_a_virtual_ip_arrives() -> Result<()> {
             let status = world.status_of(name)?;
             Ok::<_, anyhow::Error>(status["endpoints"][0]["address"].as_str().map(str::to_owned))
         };
+        world.create("stays", 1, &routed("stays.local"))?;
         let before = counted()?;
         let wish = "--label com.docker.lb.network=other";
         world.create("app", 1, &format!("{} {wish}", routed_by_vip("app.local")))?;
@@ -172,14 +174,14 @@ fn what_moves_a_virtual_ip_arrives() -> Result<()> {
         world.wait_answer("app.local", 200)?;
         let refilled = arrives("a task wanted", &emptied)?;
 
-        world.create("stays", 1, &routed("stays.local"))?;
         world.docker("service rm app")?;
-        wait("it is forgotten", || Ok(world.status_of("app").err().map(drop)))?;
+        wait("it is forgotten", || {
+            let status = world.status()?;
+            Ok(service(&status, "app").is_none().then_some(()))
+        })?;
         arrives("removed", &refilled)?;
-        ensure!(
-            world.get("app.local", "/ping")?.header("x-upstream-addr").is_empty(),
-            "still there"
-        );
+        let answer = world.wait_answer("app.local", 503)?;
+        ensure!(answer.header("x-upstream-addr").is_empty(), "{answer:?}");
         ensure!(world.get("stays.local", "/ping")?.status == 200, "another was touched");
         Ok(())
     })
