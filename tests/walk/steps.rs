@@ -11,7 +11,6 @@ use super::walk::{By, Walk};
 
 /// One step after the other, to the first that cannot be gone.
 pub(crate) async fn all(walk: &mut Walk) -> Result<()> {
-    walk.page.title("Waggle, step by step", walk.world.introduction());
     task_mode(walk).await?;
     vip_mode(walk).await?;
     side_by_side(walk)?;
