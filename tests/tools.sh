@@ -128,7 +128,7 @@ install_nextest() {
 install_node() {
     version=24.19.0
     sha256=4196a947bcc883f2003ab101762d729f3e99b5e86b75bd09151563403e2eceb8
-    if found=$(command -v node) && "$found" -e 'process.exit(parseInt(process.versions.node) < 18)'; then
+    if found=$(command -v node) && "$found" -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'; then
         dirname "$found"
         return
     fi
@@ -145,6 +145,10 @@ install_node() {
 # Its version must be that of the library in Cargo.lock.
 install_wasm_bindgen() {
     version=$(grep --after-context=1 '^name = "wasm-bindgen"$' "$root/Cargo.lock" | sed -n 's/^version = "\(.*\)"/\1/p')
+    if found=$(command -v wasm-bindgen-test-runner) && "$found" --version | grep --quiet " $version\$"; then
+        dirname "$found"
+        return
+    fi
     runner=$folder/wasm-bindgen-$version
     if [ ! -x "$runner/bin/wasm-bindgen-test-runner" ]; then
         cargo install --quiet --debug --no-default-features --root "$runner" \

@@ -2,15 +2,16 @@
 //!
 //! The `proxy-wasm` crate has them too, but each of its calls panics on a status that it does not
 //! expect, and its maps on a header name that is not UTF-8: that ends the VM and cuts all its
-//! streams. Here any other status is `None`, and headers are bytes.
+//! streams. Here any status but `Ok` is `None`, and headers are bytes.
 
 #![allow(unsafe_code)]
 
-use proxy_wasm::types::{BufferType, LogLevel, MapType};
+use proxy_wasm::types::{BufferType, LogLevel, MapType, Status};
 
 use crate::token::Nonce;
 
-const OK: u32 = 0;
+/// Statuses stay numbers here: Envoy has some that `Status` lacks.
+const OK: u32 = Status::Ok as u32;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -127,8 +128,8 @@ fn taken(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> 
     if value.is_null() {
         return Some(Vec::new());
     }
-    // SAFETY: the host got `value` from the crate's `proxy_on_memory_allocate`, which boxes a slice of
-    // `size` bytes, has filled them, and has given them up.
+    // SAFETY: the host got `value` from the crate's `proxy_on_memory_allocate`, which boxes a slice
+    // of `size` bytes, has filled them, and has given them up.
     let bytes = unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(value, size)) };
     Some(bytes.into_vec())
 }

@@ -1,9 +1,7 @@
 //! The way between controller and Envoy, where both have to prove who they are.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -11,59 +9,38 @@ use waggle_controller::envoy::resources;
 use waggle_controller::routing::Routing;
 use waggle_controller::xds::{Snapshot, Tls};
 use waggle_filter::config::InfoHeaders;
+use waggle_tests::authority::Authority;
 use waggle_tests::program::free_address;
 
 use crate::world::{serve, settings, start_envoy};
 
-/// An authority and what it signs, in PEM.
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::default();
-        // By default all certificates have one name, and each would look self-signed.
-        params.distinguished_name.push(DnType::CommonName, "authority");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self { pem, issuer: Issuer::new(params, key) }
-    }
-
-    /// A certificate for a name, and its key.
-    fn sign(&self, name: &str) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new([name.to_owned()]).unwrap();
-        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
-    }
-
-    /// The flags of `waggle bootstrap` for an Envoy that trusts one authority and shows the
-    /// certificate of another.
-    fn flags(&self, signer: &Self, folder: &TempDir) -> [String; 6] {
-        let (cert, key) = signer.sign("envoy");
-        let file = |name: &str, pem: &str| -> PathBuf {
-            let path = folder.path().join(name);
-            std::fs::write(&path, pem).unwrap();
-            path
-        };
-        let [ca, cert, key] = [("ca.pem", &self.pem), ("cert.pem", &cert), ("key.pem", &key)]
-            .map(|(name, pem)| file(name, pem));
-        let text = |path: PathBuf| path.to_str().unwrap().to_owned();
-        let [ca, cert, key] = [ca, cert, key].map(text);
-        ["--xds-ca".into(), ca, "--xds-cert".into(), cert, "--xds-key".into(), key]
-    }
+/// The flags of `waggle bootstrap` for an Envoy that trusts one authority and shows the certificate
+/// of another.
+fn flags(trusted: &Authority, signer: &Authority, folder: &TempDir) -> [String; 6] {
+    let own = signer.sign("envoy").unwrap();
+    let file = |name: &str, pem: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, pem).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    [
+        "--xds-ca".into(),
+        file("ca.pem", trusted.pem()),
+        "--xds-cert".into(),
+        file("cert.pem", &own.certificate),
+        "--xds-key".into(),
+        file("key.pem", &own.key),
+    ]
 }
 
 #[test]
 fn an_envoy_and_a_controller_prove_who_they_are() {
-    let (ours, theirs) = (Authority::new(), Authority::new());
-    let (certificate, key) = ours.sign("localhost");
+    let (ours, theirs) = (Authority::new().unwrap(), Authority::new().unwrap());
+    let controller = ours.sign("localhost").unwrap();
     let tls = Tls {
-        certificate: certificate.into(),
-        key: key.into(),
-        client_ca: ours.pem.clone().into(),
+        certificate: controller.certificate.into(),
+        key: controller.key.into(),
+        client_ca: ours.pem().into(),
     };
     let runtime = Runtime::new().unwrap();
     let settings = settings(free_address().unwrap().port(), InfoHeaders::Shown);
@@ -72,10 +49,10 @@ fn an_envoy_and_a_controller_prove_who_they_are() {
     let port = serve(&runtime, served, Some(tls)).port();
     let start = |host: &str, signer: Option<&Authority>| {
         let folder = tempfile::tempdir().unwrap();
-        let mut flags = vec!["--controller".to_owned(), format!("{host}:{port}")];
-        flags.extend(signer.map(|signer| ours.flags(signer, &folder)).into_iter().flatten());
-        let flags: Vec<_> = flags.iter().map(String::as_str).collect();
-        (start_envoy(&flags), folder)
+        let mut arguments = vec!["--controller".to_owned(), format!("{host}:{port}")];
+        arguments.extend(signer.map(|signer| flags(&ours, signer, &folder)).into_iter().flatten());
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        (start_envoy(&arguments), folder)
     };
 
     let (mut envoy, _folder) = start("localhost", Some(&ours));

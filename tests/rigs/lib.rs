@@ -1,10 +1,12 @@
 //! Rigs: what the end-to-end tests and the demo walk stand on.
 
+pub mod authority;
 pub mod backend;
 pub mod client;
 pub mod controller;
 pub mod engine;
 pub mod envoy;
+pub mod load;
 pub mod private_swarm;
 pub mod program;
 pub mod sandbox;

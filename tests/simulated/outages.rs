@@ -1,65 +1,10 @@
 //! Envoy goes on while the controller or Docker is away.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
-use tokio::task::JoinHandle;
-use waggle_tests::client::Client;
 use waggle_tests::controller::responses;
+use waggle_tests::load::Load;
 use waggle_tests::program::eventually;
 use waggle_tests::stage::{APP_PORT, Stage};
-
-/// Requests without end, one after the other, as several clients.
-pub(crate) struct Load {
-    stop: Arc<AtomicBool>,
-    done: Arc<AtomicU64>,
-    clients: Vec<JoinHandle<Vec<String>>>,
-}
-
-impl Load {
-    pub(crate) fn start(client: &Client, host: &'static str) -> Self {
-        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let clients = (0..4)
-            .map(|_| {
-                let (client, stop, done) = (client.clone(), Arc::clone(&stop), Arc::clone(&done));
-                tokio::spawn(async move {
-                    let mut failed = Vec::new();
-                    while !stop.load(Ordering::Relaxed) {
-                        match client.get(host, "/ping").await {
-                            Ok(answer) if answer.status == 200 => {}
-                            other => failed.push(format!("{other:?}")),
-                        }
-                        done.fetch_add(1, Ordering::Relaxed);
-                        tokio::time::sleep(Duration::from_millis(2)).await;
-                    }
-                    failed
-                })
-            })
-            .collect();
-        Self { stop, done, clients }
-    }
-
-    /// Waits until so many more requests are answered.
-    pub(crate) async fn go_on(&self, requests: u64) -> Result<()> {
-        let goal = self.done.load(Ordering::Relaxed) + requests;
-        let enough = || (self.done.load(Ordering::Relaxed) >= goal).then_some(());
-        eventually("the load goes on", async || Ok(enough())).await
-    }
-
-    /// Ends it, and fails if any request failed.
-    pub(crate) async fn end(self) -> Result<()> {
-        self.stop.store(true, Ordering::Relaxed);
-        let mut failed = Vec::new();
-        for client in self.clients {
-            failed.extend(client.await?);
-        }
-        let all = self.done.load(Ordering::Relaxed);
-        ensure!(failed.is_empty(), "{} of {all} failed: {:?}", failed.len(), failed.first());
-        Ok(())
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_controller_that_dies_and_comes_back_is_not_noticed() -> Result<()> {

@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 use waggle_tests::engine::{Moment, Rollout};
+use waggle_tests::load::Load;
 use waggle_tests::stage::{APP_PORT, Stage};
-
-use super::outages::Load;
 
 /// Plays a rolling update as Swarm does: an application is there before its task runs, and goes
 /// only after the controller had its time.

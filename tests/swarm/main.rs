@@ -3,8 +3,10 @@
 
 mod headers;
 mod modes;
+mod outages;
 mod problems;
 mod rig;
+mod secrecy;
 mod sessions;
 mod silence;
 mod walkthroughs;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use waggle_tests::private_swarm::Task;
 
@@ -52,27 +52,41 @@ fn tasks(world: &World) -> Result<Vec<BTreeSet<String>>> {
 }
 
 /// Makes a change to both services, and waits until it is through and the controller has seen it.
-fn make(world: &World, done: Done, change: impl Fn(&str, usize) -> Result<()>) -> Result<()> {
+fn make(world: &World, done: Done, change: &impl Fn(&str, usize) -> Result<()>) -> Result<()> {
     let before = tasks(world)?;
     for (name, replicas) in SERVICES {
         change(name, replicas)?;
     }
-    for ((name, replicas), before) in SERVICES.iter().zip(before) {
-        let replicas = match done {
-            Done::More(more) => replicas + more,
-            Done::Replaced => {
-                wait("other tasks", || {
-                    let tasks = world.swarm.tasks(name)?;
-                    let left = tasks.iter().any(|task| before.contains(&task.id));
-                    Ok((!left).then_some(()))
-                })?;
-                *replicas
-            }
-            Done::Unchanged => *replicas,
-        };
-        world.swarm.wait_running(name, replicas)?;
+    for ((name, replicas), before) in SERVICES.into_iter().zip(before) {
+        let more = if let Done::More(more) = done { more } else { 0 };
+        if matches!(done, Done::Replaced) {
+            wait("other tasks", || {
+                let tasks = world.swarm.tasks(name)?;
+                Ok((!tasks.iter().any(|task| before.contains(&task.id))).then_some(()))
+            })?;
+        }
+        world.swarm.wait_running(name, replicas + more)?;
     }
     world.wait_read()
+}
+
+/// Fails if Envoy hears of a change, or does not reach the services after it.
+fn silent(
+    world: &World,
+    what: &str,
+    done: Done,
+    change: impl Fn(&str, usize) -> Result<()>,
+) -> Result<()> {
+    let before = told(world)?;
+    make(world, done, &change)?;
+    let after = told(world)?;
+    ensure!(after == before, "{what}: told {before:?}\nand then {after:?}");
+    for (name, _) in SERVICES {
+        let host = format!("{name}.local");
+        let answer = world.wait_answer(&host, 200).context(what.to_owned())?;
+        ensure!(metadata(&answer) == name, "{what}: {answer:?}");
+    }
+    Ok(())
 }
 
 #[test]
@@ -86,57 +100,29 @@ fn in_vip_mode_envoy_hears_nothing_of_what_tasks_do() -> Result<()> {
             let options = format!("{} {quick}", routed_by_vip(&format!("{name}.local")));
             world.create(name, replicas, &options)?;
         }
-        let before = told(world)?;
-        let update = |what: &'static str| {
-            move |name: &str, _: usize| {
-                world.docker(&format!("service update --detach {what} {name}")).map(drop)
-            }
+        let scale = |name: &str, replicas: usize| {
+            world.docker(&format!("service scale --detach {name}={replicas}")).map(drop)
         };
-        let scale = |more: usize| {
-            move |name: &str, replicas: usize| {
-                let scale = format!("service scale --detach {name}={}", replicas + more);
-                world.docker(&scale).map(drop)
-            }
-        };
-        let kill = |name: &str, _| {
+        silent(world, "more tasks", Done::More(2), |name, replicas| scale(name, replicas + 2))?;
+        silent(world, "fewer tasks", Done::More(0), scale)?;
+        for (update, done) in [
+            ("--no-resolve-image --image waggle/demo:2", Done::Replaced),
+            ("--config-add settings", Done::Replaced),
+            ("--secret-add password", Done::Replaced),
+            ("--env-add A=B", Done::Replaced),
+            ("--container-label-add a=b", Done::Replaced),
+            ("--label-add org.example.note=x", Done::Unchanged),
+        ] {
+            silent(world, update, done, |name, _| {
+                world.docker(&format!("service update --detach {update} {name}")).map(drop)
+            })?;
+        }
+        silent(world, "killed tasks", Done::Replaced, |name, _| {
             for task in world.swarm.tasks(name)? {
                 world.docker(&format!("kill {}", task.container.unwrap_or_default()))?;
             }
             Ok(())
-        };
-        type Change<'a> = Box<dyn Fn(&str, usize) -> Result<()> + 'a>;
-        let changes: [(&str, Done, Change); 9] = [
-            ("more tasks", Done::More(2), Box::new(scale(2))),
-            ("fewer tasks", Done::More(0), Box::new(scale(0))),
-            (
-                "a new image",
-                Done::Replaced,
-                Box::new(update("--no-resolve-image --image waggle/demo:2")),
-            ),
-            ("a config", Done::Replaced, Box::new(update("--config-add settings"))),
-            ("a secret", Done::Replaced, Box::new(update("--secret-add password"))),
-            ("another's label", Done::Unchanged, Box::new(update("--label-add org.note=x"))),
-            ("a variable", Done::Replaced, Box::new(update("--env-add A=B"))),
-            (
-                "a label of the containers",
-                Done::Replaced,
-                Box::new(update("--container-label-add a=b")),
-            ),
-            ("killed tasks", Done::Replaced, Box::new(kill)),
-        ];
-        for (change, done, make_it) in changes {
-            make(world, done, make_it)?;
-            let after = told(world)?;
-            ensure!(after == before, "{change}: told {before:?}\nand then {after:?}");
-            for (name, _) in SERVICES {
-                let answer = wait("the service answers", || {
-                    let answer = world.get(&format!("{name}.local"), "/ping")?;
-                    Ok((answer.status == 200).then_some(answer))
-                })?;
-                ensure!(metadata(&answer) == name, "{change}: {answer:?}");
-            }
-        }
-        Ok(())
+        })
     })
 }
 
@@ -176,20 +162,14 @@ fn what_moves_a_virtual_ip_arrives() -> Result<()> {
                 .then_some(()))
         })?;
         let removed = arrives("a network removed", &added)?;
-        let answers = |status: u16| {
-            wait("the status that is expected", || {
-                let answer = world.get("app.local", "/ping")?;
-                Ok((answer.status == status).then_some(answer))
-            })
-        };
-        answers(200)?;
+        world.wait_answer("app.local", 200)?;
 
         world.docker("service scale --detach app=0")?;
-        let answer = answers(503)?;
+        let answer = world.wait_answer("app.local", 503)?;
         ensure!(answer.header("retry-after") == "1", "{answer:?}");
         let emptied = arrives("no task wanted", &removed)?;
         world.docker("service scale --detach app=1")?;
-        answers(200)?;
+        world.wait_answer("app.local", 200)?;
         let refilled = arrives("a task wanted", &emptied)?;
 
         world.create("stays", 1, &routed("stays.local"))?;

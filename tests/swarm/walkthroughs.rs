@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use waggle_tests::client::Jar;
 
 use crate::headers::{OF_EVERY_ANSWER, OF_THE_TASK, has};
-use crate::world::{metadata, on_stack, upstream, wait};
+use crate::world::{metadata, on_stack, upstream};
 
 #[test]
 fn the_walk_throughs_of_default_host_and_vip_mode_go_as_documented() -> Result<()> {
@@ -18,11 +18,8 @@ fn the_walk_throughs_of_default_host_and_vip_mode_go_as_documented() -> Result<(
              --detach=false --replicas=1 --label com.docker.lb.default_backend=true \
              --label com.docker.lb.port=8080 --env METADATA=demo-default waggle/demo",
         )?;
-        let default = |host| {
-            let answer = world.get(host, "/ping")?;
-            Ok((answer.status == 200 && metadata(&answer) == "demo-default").then_some(()))
-        };
-        wait("the default host answers", || default("nobody.local"))?;
+        let answer = world.wait_answer("nobody.local", 200)?;
+        ensure!(metadata(&answer) == "demo-default", "{answer:?}");
 
         world.docker(
             "service create --no-resolve-image --name demo --network waggle-apps --detach=false \
@@ -44,7 +41,9 @@ fn the_walk_throughs_of_default_host_and_vip_mode_go_as_documented() -> Result<(
             *tasks.entry(answer.instance()?).or_default() += 1;
         }
         ensure!(tasks.len() == 4 && tasks.values().all(|share| *share <= 180), "{tasks:?}");
-        wait("the default host goes on", || default("somebody.local"))
+        let answer = world.get("somebody.local", "/ping")?;
+        ensure!(metadata(&answer) == "demo-default", "{answer:?}");
+        Ok(())
     })
 }
 

@@ -2,12 +2,13 @@
 //! and by HTTP.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use waggle_tests::client::{Answer, Client, Jar};
@@ -39,49 +40,37 @@ pub(crate) struct World {
 
 /// Runs a test on `examples/stack.yml`. Where it fails, the error also tells how the product stood.
 pub(crate) fn on_stack(test: impl FnOnce(&World) -> Result<()>) -> Result<()> {
-    on_stack_with(|_| Ok(Vec::new()), test)
-}
-
-/// The same, with more for `docker stack deploy`, which is found before the stack is there.
-pub(crate) fn on_stack_with(
-    prepare: impl FnOnce(&PrivateSwarm) -> Result<Vec<String>>,
-    test: impl FnOnce(&World) -> Result<()>,
-) -> Result<()> {
     let swarm = PrivateSwarm::start()?;
     for image in [Image::demo(), Image::controller(), Image::envoy(envoy::binary()?)?] {
         swarm.import(&image)?;
     }
-    let more = prepare(&swarm)?;
-    deploy_stack(&swarm, "waggle", "stack", &more)?;
-    swarm.wait_running(CONTROLLER, 1)?;
-    swarm.wait_running(ENVOY, 1)?;
-    swarm.wait_running("waggle_demo", 2)?;
+    deploy(&swarm, "stack", "waggle")?;
+    for (service, replicas) in [(CONTROLLER, 1), (ENVOY, 1), ("waggle_demo", 2)] {
+        swarm.wait_running(service, replicas)?;
+    }
     // Only now may threads start: they are in the same sandbox.
     let runtime = Runtime::new()?;
     let client = Client::new(SocketAddr::from(([127, 0, 0, 1], 80)));
     let vips = swarm.forward_vips(ENVOY)?;
     let world = World { vips, swarm, runtime, client };
-    let answers = || Ok(world.get("demo.local", "/ping").ok().filter(|it| it.status == 200));
-    wait("the example stack answers", answers)
+    world
+        .wait_answer("demo.local", 200)
         .and_then(|_| test(&world))
         .map_err(|error| error.context(world.account()))
 }
 
-fn deploy_stack(swarm: &PrivateSwarm, name: &str, example: &str, more: &[String]) -> Result<()> {
+fn deploy(swarm: &PrivateSwarm, example: &str, stack: &str) -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("examples");
     let file = folder.join(example).with_extension("yml");
     let deploy = ["stack", "deploy", "--resolve-image", "never", "--compose-file"];
-    let file = file.to_str().context("the workspace's path is text")?;
-    swarm.docker(
-        deploy.into_iter().chain([file]).chain(more.iter().map(AsRef::as_ref)).chain([name]),
-    )?;
-    Ok(())
+    let arguments = deploy.iter().map(OsStr::new).chain([file.as_os_str(), OsStr::new(stack)]);
+    swarm.docker(arguments).map(drop)
 }
 
 impl World {
     /// Deploys another file of `examples/` as a stack of the same name.
     pub(crate) fn deploy(&self, example: &str) -> Result<()> {
-        deploy_stack(&self.swarm, example, example, &[])
+        deploy(&self.swarm, example, example)
     }
 
     /// Runs a command of Docker's, as it is typed.
@@ -163,7 +152,8 @@ impl World {
     pub(crate) fn log(&self, service: &str) -> Result<String> {
         let filter = format!("label=com.docker.swarm.service.name={service}");
         let mut log = String::new();
-        for container in self.docker(&format!("ps --all --quiet --filter {filter}"))?.lines() {
+        for container in self.docker(&format!("ps --all --quiet --filter {filter}"))?.lines().rev()
+        {
             let output = self.swarm.client().args(["logs", container]).output()?;
             log += &String::from_utf8_lossy(&output.stdout);
             log += &String::from_utf8_lossy(&output.stderr);
@@ -191,6 +181,15 @@ impl World {
         let answer = self.client.get_with(host, path, headers);
         let answer = self.runtime.block_on(async { tokio::time::timeout(ANSWER, answer).await });
         answer.with_context(|| format!("{host}{path}: no answer within {ANSWER:?}"))?
+    }
+
+    /// Waits until a host's `/ping` answers with this status.
+    pub(crate) fn wait_answer(&self, host: &str, status: u16) -> Result<Answer> {
+        wait(&format!("{status} from {host}"), || {
+            let answer = self.get(host, "/ping")?;
+            ensure!(answer.status == status, "{answer:?}");
+            Ok(Some(answer))
+        })
     }
 
     /// `GET` with a jar of cookies; the answer has to be a 200.
@@ -267,8 +266,17 @@ pub(crate) fn metadata(answer: &Answer) -> String {
 }
 
 /// Waits until something is there. An error does not end the wait: it is told if it stays.
-pub(crate) fn wait<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let deadline = Instant::now() + DEADLINE;
+pub(crate) fn wait<T>(what: &str, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    wait_for(DEADLINE, what, look)
+}
+
+/// The same, for what takes its time.
+pub(crate) fn wait_for<T>(
+    most: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let deadline = Instant::now() + most;
     loop {
         let seen = look();
         if let Ok(Some(found)) = seen {
@@ -276,7 +284,7 @@ pub(crate) fn wait<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -
         }
         if Instant::now() > deadline {
             let last = seen.err().map(|error| format!(": {error:#}")).unwrap_or_default();
-            anyhow::bail!("not within {DEADLINE:?}: {what}{last}");
+            bail!("not within {most:?}: {what}{last}");
         }
         thread::sleep(Duration::from_millis(50));
     }

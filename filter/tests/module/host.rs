@@ -1,7 +1,7 @@
 //! Envoy's side of Proxy-Wasm 0.2.1 as the filter sees it, on an interpreter: state that tests set
 //! and read, no expectations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -64,8 +64,13 @@ static MODULE: LazyLock<Module> = LazyLock::new(|| {
 });
 
 /// The names of what the module exports.
-pub(crate) fn interface() -> Vec<String> {
-    MODULE.exports().map(|export| export.name().to_owned()).collect()
+pub(crate) fn exports() -> BTreeSet<&'static str> {
+    MODULE.exports().map(|export| export.name()).collect()
+}
+
+/// The names of what the module imports.
+pub(crate) fn imports() -> BTreeSet<&'static str> {
+    MODULE.imports().map(|import| import.name()).collect()
 }
 
 impl Vm {
@@ -78,7 +83,8 @@ impl Vm {
         let instance = linker.instantiate_and_start(&mut store, &MODULE).unwrap();
         let mut vm = Self { store, instance, last_context: 0 };
         vm.call::<(), ()>("_initialize", ());
-        vm.create_context(0);
+        let root = vm.create_context(0);
+        assert_eq!(vm.call::<_, u32>("proxy_on_vm_start", (root, 0_u32)), 1);
         vm
     }
 
@@ -108,6 +114,14 @@ impl Vm {
     /// What the filter makes of a response's headers.
     pub(crate) fn response(&mut self, stream: u32, headers: Headers) -> Headers {
         self.headers("proxy_on_response_headers", 2, stream, headers)
+    }
+
+    /// A piece of the body of a `request` or `response`, then trailers.
+    pub(crate) fn body_and_trailers(&mut self, way: &str, stream: u32) {
+        let piece = (stream, 65_536_u32, 0_u32);
+        let body: u32 = self.call(&format!("proxy_on_{way}_body"), piece);
+        let trailers: u32 = self.call(&format!("proxy_on_{way}_trailers"), (stream, 1_u32));
+        assert_eq!([body, trailers], [0, 0], "the filter holds the {way}");
     }
 
     /// The end of a context, as Envoy tells it.

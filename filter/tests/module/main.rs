@@ -3,6 +3,7 @@
 #![cfg(not(target_family = "wasm"))]
 
 mod host;
+mod interface;
 
 use host::{Calls, Headers, ROOT, Vm};
 use waggle_filter::config::{InfoHeaders, PIN_HEADER, PluginConfig, RouteConfig};
@@ -56,24 +57,6 @@ fn pin(vm: &mut Vm) -> String {
     let (_, response) = visit(vm, vec![], vec![]);
     let [line] = &values(&response, "set-cookie")[..] else { panic!("{response:?}") };
     line.split(';').next().unwrap().to_owned()
-}
-
-#[test]
-fn envoy_finds_every_callback_that_the_filter_needs() {
-    let exports = host::interface();
-    for callback in [
-        "_initialize",
-        "memory",
-        "proxy_abi_version_0_2_1",
-        "proxy_on_configure",
-        "proxy_on_context_create",
-        "proxy_on_delete",
-        "proxy_on_memory_allocate",
-        "proxy_on_request_headers",
-        "proxy_on_response_headers",
-    ] {
-        assert!(exports.iter().any(|export| export == callback), "{callback}: {exports:?}");
-    }
 }
 
 #[test]
@@ -162,6 +145,28 @@ fn no_cookie_ends_the_vm() {
         assert_eq!(values(&request, "cookie"), expected);
         assert_eq!(values(&response, "set-cookie").len(), 1, "{}", cookie.escape_ascii());
     }
+}
+
+#[test]
+fn no_header_name_ends_the_vm() {
+    let mut vm = vm();
+    let cookie = pin(&mut vm);
+    let odd = || (b"x-\xff".to_vec(), b"1".to_vec());
+    let request = [headers(&[("cookie", cookie)]), vec![odd()]].concat();
+    let (request, response) = visit(&mut vm, request, vec![odd()]);
+    assert_eq!(values(&request, PIN_HEADER).len(), 1);
+    assert!(request.contains(&odd()) && response.contains(&odd()), "{request:?} {response:?}");
+}
+
+#[test]
+fn bodies_and_trailers_pass() {
+    let mut vm = vm();
+    let stream = vm.create_context(ROOT);
+    vm.request(stream, vec![]);
+    vm.body_and_trailers("request", stream);
+    assert_eq!(values(&vm.response(stream, vec![]), "set-cookie").len(), 1);
+    vm.body_and_trailers("response", stream);
+    vm.delete(stream);
 }
 
 #[test]

@@ -1,0 +1,67 @@
+//! Requests that go on while something happens, none of which may fail.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::ensure;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::client::Client;
+use crate::program::eventually;
+
+/// How long one request may take.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Requests without end, as several clients, each one after the other.
+#[derive(Debug)]
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicU64>,
+    clients: Vec<JoinHandle<Vec<String>>>,
+}
+
+impl Load {
+    /// Starts it; call it where a runtime is.
+    pub fn start(client: &Client, host: &'static str) -> Self {
+        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let clients = (0..4)
+            .map(|_| {
+                let (client, stop, done) = (client.clone(), Arc::clone(&stop), Arc::clone(&done));
+                tokio::spawn(async move {
+                    let mut failed = Vec::new();
+                    while !stop.load(Ordering::Relaxed) {
+                        match timeout(ANSWER, client.get(host, "/ping")).await {
+                            Ok(Ok(answer)) if answer.status == 200 => {}
+                            other => failed.push(format!("{other:?}")),
+                        }
+                        done.fetch_add(1, Ordering::Relaxed);
+                        sleep(Duration::from_millis(2)).await;
+                    }
+                    failed
+                })
+            })
+            .collect();
+        Self { stop, done, clients }
+    }
+
+    /// Waits until so many more requests are answered.
+    pub async fn go_on(&self, requests: u64) -> anyhow::Result<()> {
+        let goal = self.done.load(Ordering::Relaxed) + requests;
+        let enough = || (self.done.load(Ordering::Relaxed) >= goal).then_some(());
+        eventually("the load goes on", async || Ok(enough())).await
+    }
+
+    /// Ends it, and fails if any request failed.
+    pub async fn end(self) -> anyhow::Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut failed = Vec::new();
+        for client in self.clients {
+            failed.extend(client.await?);
+        }
+        let all = self.done.load(Ordering::Relaxed);
+        ensure!(failed.is_empty(), "{} of {all} failed: {:?}", failed.len(), failed.first());
+        Ok(())
+    }
+}
