@@ -128,7 +128,7 @@ install_nextest() {
 install_node() {
     version=24.19.0
     sha256=4196a947bcc883f2003ab101762d729f3e99b5e86b75bd09151563403e2eceb8
-    if found=$(command -v node) && "$found" -e 'process.exit(parseInt(process.versions.node) < 18)'; then
+    if found=$(command -v node) && "$found" -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'; then
         dirname "$found"
         return
     fi

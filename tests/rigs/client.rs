@@ -17,7 +17,6 @@ use tokio::net::TcpStream;
 
 /// Asks one proxy.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "a test has one or two")]
 pub enum Client {
     /// On HTTP/1.1, with as many connections as are needed.
     Http1(Box<Pooled<HttpConnector, Full<Bytes>>>, SocketAddr),

@@ -16,8 +16,10 @@ async fn a_controller_that_dies_and_comes_back_is_not_noticed() -> Result<()> {
     let watched = [
         "listener_manager.listener_modified",
         "listener_manager.total_listeners_draining",
+        "cluster_manager.cluster_added",
         "cluster_manager.cluster_modified",
         "cluster_manager.cluster_removed",
+        "cluster_manager.warming_clusters",
         "cluster.demo.membership_change",
     ];
     let look = |stage: &Stage| -> Result<Vec<u64>> {

@@ -11,7 +11,7 @@ fn told(stage: &Stage) -> Result<(u64, u64)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn invip_mode_envoy_hears_nothing_of_what_tasks_do() -> Result<()> {
+async fn in_vip_mode_envoy_hears_nothing_of_what_tasks_do() -> Result<()> {
     let mut stage = Stage::start().await?;
     for replicas in [4, 1] {
         let name = format!("vip-{replicas}");

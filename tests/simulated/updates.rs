@@ -1,14 +1,18 @@
 //! Rolling updates lose nothing.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::Result;
 use waggle_tests::engine::{Moment, Rollout};
 use waggle_tests::load::Load;
 use waggle_tests::stage::{APP_PORT, Stage};
 
-/// Plays a rolling update as Swarm does: an application is there before its task runs, and goes
-/// only after the controller had its time.
+/// Between telling a task to stop and signalling it Swarm waits so long, and no longer.
+const BEFORE_SIGNAL: Duration = Duration::from_secs(2);
+
+/// Plays a rolling update as Swarm does: an application is there before its task runs, and goes when
+/// it would be signalled.
 async fn play(stage: &mut Stage, load: &Load, rollout: Rollout) -> Result<()> {
     for moment in rollout {
         match moment {
@@ -18,8 +22,7 @@ async fn play(stage: &mut Stage, load: &Load, rollout: Rollout) -> Result<()> {
             }
             Moment::Running(_) => load.go_on(20).await?,
             Moment::Stopping(task) => {
-                stage.controller.wait_read().await?;
-                stage.settle().await?;
+                tokio::time::sleep(BEFORE_SIGNAL).await;
                 stage.backends.end(SocketAddr::new(task.address(), APP_PORT));
                 load.go_on(20).await?;
             }

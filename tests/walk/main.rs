@@ -16,6 +16,7 @@ mod world;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tokio::runtime::Runtime;
 use tokio::signal::ctrl_c;
 use tokio::signal::unix::{SignalKind, signal};
 use waggle_tests::private_swarm::PrivateSwarm;
@@ -39,31 +40,29 @@ fn main() -> anyhow::Result<ExitCode> {
     let settings = Settings::parse();
     // This takes the thread into a sandbox, and the runtime's threads with it: so it comes first.
     let swarm = settings.swarm.then(PrivateSwarm::start).transpose()?;
-    tokio::runtime::Runtime::new()?.block_on(async {
-        tokio::select! {
+    Runtime::new()?.block_on(async {
+        let walk = tokio::select! {
             biased;
-            () = told_to_end() => Ok(ExitCode::FAILURE),
-            code = run(&settings, swarm) => code,
+            () = told_to_end() => return Ok(ExitCode::FAILURE),
+            walk = walk(swarm) => walk?,
+        };
+        let code = if walk.page.verdict() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        if !settings.once {
+            page::addresses(&walk.world.addresses());
+            told_to_end().await;
         }
+        Ok(code)
     })
 }
 
-/// Walks, and stays up if it is to.
-async fn run(settings: &Settings, swarm: Option<PrivateSwarm>) -> anyhow::Result<ExitCode> {
-    let world = match swarm {
-        None => World::simulated().await?,
-        Some(swarm) => World::swarm(swarm).await?,
-    };
-    let mut walk = Walk::new(world)?;
+/// Starts a world and walks through it.
+async fn walk(swarm: Option<PrivateSwarm>) -> anyhow::Result<Walk> {
+    page::title("Waggle, step by step", World::introduction(swarm.as_ref()));
+    let mut walk = Walk::new(World::start(swarm).await?)?;
     if let Err(error) = steps::all(&mut walk).await {
         walk.page.fail(&format!("{error:#}"));
     }
-    let code = if walk.page.verdict() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-    if !settings.once {
-        page::addresses(&walk.world.addresses());
-        told_to_end().await;
-    }
-    Ok(code)
+    Ok(walk)
 }
 
 /// Returns on Ctrl-C and on SIGTERM; what the walk has started ends with it.

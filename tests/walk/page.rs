@@ -30,27 +30,19 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// The title of everything.
-    pub(crate) fn title(&mut self, title: &str, text: &str) {
-        println!("\n{TITLE}{title}{TITLE:#}");
-        self.text(text);
-    }
-
     /// The title of the next step, and what it is about.
     pub(crate) fn step(&mut self, title: &str, text: &str) {
         self.steps += 1;
         println!("\n{TITLE}{} · {title}{TITLE:#}", self.steps);
         self.after_claim = false;
-        self.text(text);
+        paragraph(text);
         println!();
     }
 
     /// A paragraph.
     pub(crate) fn text(&mut self, text: &str) {
         self.begin();
-        for line in wrapped(text, WIDTH - 2) {
-            println!("  {line}");
-        }
+        paragraph(text);
     }
 
     /// Parts what comes from a claim before it.
@@ -112,6 +104,18 @@ impl Page {
             failed => println!("{BAD}{failed} failed; {} claims hold.{BAD:#}", self.held),
         }
         self.failed.is_empty()
+    }
+}
+
+/// The title of everything.
+pub(crate) fn title(title: &str, text: &str) {
+    println!("\n{TITLE}{title}{TITLE:#}");
+    paragraph(text);
+}
+
+fn paragraph(text: &str) {
+    for line in wrapped(text, WIDTH - 2) {
+        println!("  {line}");
     }
 }
 

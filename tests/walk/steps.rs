@@ -11,7 +11,6 @@ use super::walk::{By, Walk};
 
 /// One step after the other, to the first that cannot be gone.
 pub(crate) async fn all(walk: &mut Walk) -> Result<()> {
-    walk.page.title("Waggle, step by step", walk.world.introduction());
     task_mode(walk).await?;
     vip_mode(walk).await?;
     side_by_side(walk)?;
@@ -83,14 +82,15 @@ fn side_by_side(walk: &mut Walk) -> Result<()> {
     );
     for (service, host, mode) in [("web", "web.local", "task"), ("vip", "vip.local", "vip")] {
         let answer = walk.curl("-i", host, UPSTREAM)?;
-        let address = answer.header("x-upstream-addr").to_owned();
         let part = controller::service(&walk.world.status()?, service).cloned();
         let part = part.unwrap_or_default();
         walk.claim(&format!("{service} is in {mode} mode"), &part["mode"], |found| *found == mode);
-        let is_endpoint = |endpoint: &Value| endpoint["address"] == address.as_str();
-        walk.claim("and answers from one of its endpoints", &part["endpoints"], |endpoints| {
-            endpoints.as_array().is_some_and(|endpoints| endpoints.iter().any(is_endpoint))
-        });
+        let endpoints = part["endpoints"].as_array().map(Vec::as_slice).unwrap_or_default();
+        walk.claim(
+            "and answers from what its status shows",
+            answer.header("x-upstream-addr"),
+            |it| endpoints.iter().any(|endpoint| endpoint["address"] == *it),
+        );
     }
     Ok(())
 }

@@ -32,21 +32,19 @@ pub(crate) struct Task {
 }
 
 impl World {
-    /// Starts the simulated one.
-    pub(crate) async fn simulated() -> Result<Self> {
-        Ok(Self::Simulated(Box::new(Simulated::start().await?)))
-    }
-
-    /// Deploys the example stack on a real Swarm.
-    pub(crate) async fn swarm(swarm: PrivateSwarm) -> Result<Self> {
-        Ok(Self::Swarm(Box::new(Swarm::start(swarm).await?)))
+    /// Starts the simulated one, or deploys the example stack on a real one.
+    pub(crate) async fn start(swarm: Option<PrivateSwarm>) -> Result<Self> {
+        Ok(match swarm {
+            None => Self::Simulated(Box::new(Simulated::start().await?)),
+            Some(swarm) => Self::Swarm(Box::new(Swarm::start(swarm).await?)),
+        })
     }
 
     /// What a reader is to know of it.
-    pub(crate) fn introduction(&self) -> &'static str {
-        match self {
-            Self::Simulated(_) => simulated::INTRODUCTION,
-            Self::Swarm(_) => swarm::INTRODUCTION,
+    pub(crate) fn introduction(swarm: Option<&PrivateSwarm>) -> &'static str {
+        match swarm {
+            None => simulated::INTRODUCTION,
+            Some(_) => swarm::INTRODUCTION,
         }
     }
 
@@ -106,11 +104,11 @@ impl World {
         }
     }
 
-    /// How a user gets the controller's status.
-    pub(crate) fn status_command(&self) -> String {
+    /// Where that is.
+    pub(crate) fn status_address(&self) -> SocketAddr {
         match self {
-            Self::Simulated(world) => world.status_command(),
-            Self::Swarm(world) => world.status_command(),
+            Self::Simulated(world) => world.status_address(),
+            Self::Swarm(_) => swarm::STATUS,
         }
     }
 

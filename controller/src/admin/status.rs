@@ -21,7 +21,7 @@ pub struct Status {
     pub version: String,
     /// How the reading of the Swarm goes.
     pub swarm: Reading,
-    /// Every service that carries our labels.
+    /// Every service that carries our labels, by name.
     pub services: Vec<Service>,
     /// The connected Envoys; node IDs may repeat.
     pub envoys: Vec<xds::Envoy>,
@@ -107,11 +107,14 @@ impl Status {
         };
         let rejections = |kind: &Kind| envoys.rejections.get(kind).copied();
         let xds = Counters { responses: by_kind(&responses), rejections: by_kind(&rejections) };
-        let services = &report.routing.services;
+        let services = report.routing.services.iter();
+        let mut services: Vec<_> =
+            services.map(|(id, outcome)| Service::new(id, outcome)).collect();
+        services.sort_by(|one, other| one.name.cmp(&other.name));
         Self {
             version: version::server_info(),
             swarm: Reading::new(report, health, now),
-            services: services.iter().map(|(id, outcome)| Service::new(id, outcome)).collect(),
+            services,
             envoys: envoys.envoys,
             xds,
         }

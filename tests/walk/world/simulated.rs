@@ -120,8 +120,8 @@ impl Simulated {
         self.stage.controller.status()
     }
 
-    pub(super) fn status_command(&self) -> String {
-        format!("curl http://{}/status", self.stage.controller.status_address())
+    pub(super) fn status_address(&self) -> SocketAddr {
+        self.stage.controller.status_address()
     }
 
     pub(super) fn envoy(&self, path: &str) -> Result<String> {
@@ -132,7 +132,10 @@ impl Simulated {
         let socket = self.stage.engine.socket().display();
         vec![
             ("the proxy", format!("curl -i -H 'Host: web.local' http://{}/ping", self.proxy())),
-            ("the controller: what is routed where, and what is wrong", self.status_command()),
+            (
+                "the controller: what is routed where, and what is wrong",
+                format!("curl http://{}/status", self.status_address()),
+            ),
             ("Envoy's own pages", format!("http://{}/", self.stage.envoy.admin())),
             (
                 "the simulated engine",

@@ -17,9 +17,11 @@ use crate::world::Task;
 
 pub(super) const INTRODUCTION: &str = "On a real Swarm of one node, in a Docker engine of its own, \
     out of reach of this machine's. examples/stack.yml is deployed on it: the controller, and Envoy \
-    with the filter. The engine reaches no registry, so docker gets --no-resolve-image too.";
+    with the filter. The engine reaches no registry, so docker gets --no-resolve-image too; the \
+    controller's status is asked in the controller's own network.";
 
 pub(super) const PROXY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 80);
+pub(super) const STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 18080);
 const CONTROLLER: &str = "waggle_controller";
 const ENVOY: &str = "waggle_envoy";
 
@@ -109,26 +111,24 @@ impl Swarm {
     }
 
     pub(super) fn status(&self) -> Result<Value> {
-        Ok(serde_json::from_str(&run(&mut self.inside(CONTROLLER, "18080/status")?)?)?)
+        Ok(serde_json::from_str(&run(&mut self.status_command()?)?)?)
     }
 
-    pub(super) fn status_command(&self) -> String {
-        self.inside(CONTROLLER, "18080/status")
-            .map_or_else(|error| error.to_string(), |it| shown(&it))
+    fn status_command(&self) -> Result<Command> {
+        self.curl_inside(CONTROLLER, &format!("http://{STATUS}/status"))
     }
 
     pub(super) fn envoy(&self, path: &str) -> Result<String> {
-        run(&mut self.inside(ENVOY, &format!("9901{path}"))?)
+        run(&mut self.curl_inside(ENVOY, &format!("http://127.0.0.1:9901{path}"))?)
     }
 
-    /// `curl` of a port and path in the network of a service's one task.
-    fn inside(&self, service: &str, page: &str) -> Result<Command> {
+    /// `curl` in the network of a service's one task.
+    fn curl_inside(&self, service: &str, url: &str) -> Result<Command> {
         let tasks = self.swarm.tasks(service)?;
         let container = tasks.iter().find_map(|task| task.container.as_deref());
         let container = container.with_context(|| format!("{service} has no container"))?;
         let mut curl = self.swarm.inside(container, "curl")?;
-        curl.args(["--silent", "--show-error", "--fail", "--max-time", "20"]);
-        curl.arg(format!("http://127.0.0.1:{page}"));
+        curl.args(["-sS", "--max-time", "20", url]);
         Ok(curl)
     }
 
@@ -136,14 +136,12 @@ impl Swarm {
         let enter = format!("sudo nsenter --target {} --net", std::process::id());
         let docker = self.swarm.client();
         let docker = docker.get_program().display();
-        let host = "env DOCKER_HOST=unix:///run/docker.sock";
+        let host = format!("env DOCKER_HOST=unix://{}", self.swarm.socket().display());
+        let status = self.status_command().map_or_else(|error| error.to_string(), |it| shown(&it));
         vec![
-            ("the proxy", format!("{enter} curl -i -H 'Host: web.local' http://{PROXY}/ping")),
+            ("the proxy", format!("{enter} curl -i -H 'Host: web.local' http://127.0.0.1/ping")),
             ("the engine", format!("{enter} --mount {host} {docker} service ls")),
-            (
-                "the controller: what is routed where, and what is wrong",
-                format!("sudo {}", self.status_command()),
-            ),
+            ("the controller: what is routed where, and what is wrong", format!("sudo {status}")),
         ]
     }
 }
