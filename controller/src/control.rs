@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Control {
     routing: routing::Settings,
     envoy: envoy::Settings,
+    /// The resources that no turn changes.
+    fixed: [envoy::Resource; 2],
     last: Turn,
     told: BTreeSet<Problem>,
 }
@@ -59,7 +61,8 @@ pub struct Outlets {
 impl Control {
     /// A loop that begins with the ledger that was kept.
     pub fn new(routing: routing::Settings, envoy: envoy::Settings, ledger: Ledger) -> Self {
-        Self { routing, envoy, last: Turn::resume(ledger), told: BTreeSet::new() }
+        let fixed = envoy::fixed(&envoy);
+        Self { routing, envoy, fixed, last: Turn::resume(ledger), told: BTreeSet::new() }
     }
 
     /// Takes pictures until `shutdown`.
@@ -99,7 +102,9 @@ impl Control {
     /// Hands the Envoys a snapshot, if it differs from the one they have.
     fn publish(&self, routing: &Routing, snapshots: &watch::Sender<Option<Arc<Snapshot>>>) {
         let last = snapshots.borrow().clone().unwrap_or_default();
-        match last.next(envoy::resources(routing, &self.envoy)) {
+        let mut resources = envoy::routed(routing, &self.envoy);
+        resources.extend(self.fixed.iter().cloned());
+        match last.next(resources) {
             Ok(snapshot) => {
                 snapshots.send_if_modified(|last| replace(last, Arc::new(snapshot)));
             }

@@ -62,16 +62,23 @@ impl std::fmt::Debug for FilterCode {
 
 /// Everything that an Envoy is told, in the order of [`Kind`].
 pub fn resources(routing: &Routing, settings: &Settings) -> Vec<Resource> {
+    let mut resources = routed(routing, settings);
+    resources.extend(fixed(settings));
+    resources.sort_by_key(|resource| resource.kind);
+    resources
+}
+
+/// What follows from the routing.
+pub fn routed(routing: &Routing, settings: &Settings) -> Vec<Resource> {
     let clusters = routing.pools.iter().map(|(name, pool)| cluster::resource(name, pool));
     let endpoints = routing.pools.iter().map(|(name, pool)| endpoint::resource(name, pool));
-    clusters
-        .chain(endpoints)
-        .chain([
-            extension::resource(settings),
-            listener::resource(settings),
-            route::resource(routing, settings),
-        ])
-        .collect()
+    clusters.chain(endpoints).chain([route::resource(routing, settings)]).collect()
+}
+
+/// What follows from the settings alone. To be made once: it holds the filter's code, hundreds of
+/// kilobytes to encode and hash.
+pub fn fixed(settings: &Settings) -> [Resource; 2] {
+    [extension::resource(settings), listener::resource(settings)]
 }
 
 /// "Ask on the stream that you have."
