@@ -29,7 +29,9 @@ mod value;
 
 pub use claim::Claim;
 pub use problem::{Code, Problem, Severity};
-pub use value::{BadHost, CookieName, HostPattern, Port};
+pub use value::{
+    BadHost, BadNodeCluster, BadSecretName, CookieName, HostPattern, NodeCluster, Port, SecretName,
+};
 
 use reader::Reader;
 

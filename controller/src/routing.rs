@@ -16,7 +16,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::labels::{self, Affinity, Backend, Claim, Intent, Kept, Problem, Surroundings};
+use crate::labels::{
+    self, Affinity, Backend, Claim, Intent, Kept, NodeCluster, Problem, Surroundings,
+};
 use crate::swarm::{NodeId, Picture, ServiceId, ServiceName, TaskId};
 
 mod leaving;
@@ -34,10 +36,31 @@ pub struct Settings {
     pub share_hosts: ShareHosts,
     /// Names or IDs of the networks that the proxy is on; empty where nobody told.
     pub proxy_networks: BTreeSet<String>,
+    /// The service that runs the proxies of a node cluster, where somebody told: what it lacks is
+    /// known then.
+    pub proxies: BTreeMap<NodeCluster, ProxyService>,
     /// How long the last endpoints of a pool are kept after their tasks were first seen to go. A
     /// task serves for 2 s after it was told to stop; this is less by the time that it takes to
     /// see that.
     pub linger: Duration,
+}
+
+/// The Swarm service whose tasks are the proxies of one node cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyService {
+    /// Its name.
+    pub name: ServiceName,
+    /// Who gives it networks and secrets.
+    pub care: Care,
+}
+
+/// Who gives a proxy service the networks and secrets that published services need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Care {
+    /// Its owner: what is missing is a problem that tells the command (`--proxy-service`).
+    Owner,
+    /// The controller (`--manage-proxy`).
+    Controller,
 }
 
 /// What one run of [`route`] made, and what the next one needs.

@@ -48,6 +48,7 @@ pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Resu
     let routing = routing::Settings {
         proxy_networks: settings.proxy_network.iter().cloned().collect(),
         share_hosts: settings.share_hosts,
+        proxies: [].into(),
         linger: LINGER,
     };
     let xds_tls = read_tls(settings.xds_tls.as_ref())?;

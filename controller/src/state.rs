@@ -18,7 +18,7 @@ use crate::routing::Ledger;
 use crate::swarm::Picture;
 
 /// Grows when the kept form changes; another form is not read.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 const KEPT: &str = "kept.json";
 const SESSION_KEY: &str = "session.key";

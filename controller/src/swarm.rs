@@ -30,7 +30,7 @@ mod reader;
 mod shape;
 
 pub use address::{Address, AddressError};
-pub use id::{NetworkId, NodeId, ServiceId, ServiceName, TaskId};
+pub use id::{NetworkId, NodeId, SecretId, ServiceId, ServiceName, TaskId};
 pub use poll::{Settings, run};
 
 /// A picture, and what it is worth.
@@ -89,6 +89,9 @@ pub struct Picture {
     pub networks: BTreeMap<NetworkId, Network>,
     /// All nodes.
     pub nodes: BTreeMap<NodeId, Node>,
+    /// The names of all secrets; none where they are not read. Their data is never read: Docker's
+    /// API does not give it.
+    pub secrets: Option<BTreeMap<String, SecretId>>,
 }
 
 /// A Swarm service, narrowed to what routing needs.
@@ -114,10 +117,23 @@ pub struct Service {
     /// Its virtual IPs by network. Swarm assigns them a moment after the service is created or
     /// attached to a network.
     pub vips: BTreeMap<NetworkId, IpAddr>,
+    /// The secrets that are mounted into its tasks.
+    pub secrets: Vec<MountedSecret>,
     /// How many tasks it asks for.
     pub scale: Scale,
     /// Whether an update or a rollback is under way.
     pub update: Update,
+}
+
+/// A secret as a service's tasks see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountedSecret {
+    /// The secret's ID.
+    pub id: SecretId,
+    /// The secret's name.
+    pub name: String,
+    /// The file that holds it: absolute, or below `/run/secrets`.
+    pub target: String,
 }
 
 /// How a service's name resolves (`--endpoint-mode`).

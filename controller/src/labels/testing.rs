@@ -22,6 +22,7 @@ pub(crate) fn a_service(name: &str) -> Service {
         networks: vec![NetworkId::new("id-net")],
         resolution: Resolution::VirtualIp,
         vips: [].into(),
+        secrets: Vec::new(),
         scale: Scale::Replicated(1),
         update: Update::Idle,
     }

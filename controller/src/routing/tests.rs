@@ -10,7 +10,12 @@ mod the_last_endpoints;
 pub(super) const LINGER: Duration = Duration::from_millis(1400);
 
 pub(super) fn settings() -> Settings {
-    Settings { share_hosts: ShareHosts::Any, proxy_networks: BTreeSet::new(), linger: LINGER }
+    Settings {
+        share_hosts: ShareHosts::Any,
+        proxy_networks: BTreeSet::new(),
+        proxies: BTreeMap::new(),
+        linger: LINGER,
+    }
 }
 
 /// A moment, in milliseconds after some noon.

@@ -98,6 +98,7 @@ mod tests {
                 networks: Vec::new(),
                 resolution: Resolution::VirtualIp,
                 vips: BTreeMap::new(),
+                secrets: Vec::new(),
                 scale: Scale::Replicated(1),
                 update: Update::Idle,
             };

@@ -78,6 +78,7 @@ pub(super) fn services(body: &[u8]) -> Result<Sifted<Draft>, serde_json::Error> 
                 _ => Resolution::VirtualIp,
             },
             vips,
+            secrets: Vec::new(),
             scale: spec.mode.unwrap_or_default().into(),
             update: update_status.unwrap_or_default().into(),
         };
@@ -316,6 +317,7 @@ mod tests {
             networks: vec![NetworkId::new("n1")],
             resolution: Resolution::VirtualIp,
             vips: [(NetworkId::new("n1"), "10.0.1.2".parse().expect("an address"))].into(),
+            secrets: Vec::new(),
             scale: Scale::Replicated(4),
             update: Update::Idle,
         };

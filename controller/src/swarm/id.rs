@@ -52,3 +52,7 @@ identity!(
     /// A node's ID.
     NodeId
 );
+identity!(
+    /// A secret's ID.
+    SecretId
+);

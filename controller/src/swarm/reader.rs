@@ -75,7 +75,7 @@ impl<'a> Reader<'a> {
         self.unknown = unknown;
         let tasks = self.tasks.list.iter().map(|task| (task.id.clone(), task.clone())).collect();
         let (networks, nodes) = (self.networks.clone(), self.nodes.clone());
-        self.picture = Arc::new(Picture { services, tasks, networks, nodes });
+        self.picture = Arc::new(Picture { services, tasks, networks, nodes, secrets: None });
         Ok(Arc::clone(&self.picture))
     }
 
