@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::envoy;
-use crate::labels::{Problem, Severity};
+use crate::labels::{NodeCluster, Problem, Severity};
 use crate::routing::{self, Ledger, Routing, Turn};
 use crate::swarm::{Freshness, Observed, Picture};
 use crate::xds::Snapshot;
@@ -102,7 +102,8 @@ impl Control {
     /// Hands the Envoys a snapshot, if it differs from the one they have.
     fn publish(&self, routing: &Routing, snapshots: &watch::Sender<Option<Arc<Snapshot>>>) {
         let last = snapshots.borrow().clone().unwrap_or_default();
-        let mut resources = envoy::routed(routing, &self.envoy);
+        let routes = routing.clusters.get(&NodeCluster::default()).cloned().unwrap_or_default();
+        let mut resources = envoy::routed(&routes, &self.envoy);
         resources.extend(self.fixed.iter().cloned());
         match last.next(resources) {
             Ok(snapshot) => {

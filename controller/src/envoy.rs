@@ -1,8 +1,9 @@
-//! Routing → Envoy resources: a pure function.
+//! The routes of a node cluster → Envoy resources: a pure function.
 //!
-//! One listener, one route configuration with a virtual host a claim, one cluster a pool with its
-//! endpoints apart, and the filter. A task that comes or goes changes one resource: its pool's
-//! endpoints.
+//! A listener for HTTP with one route configuration; a listener for HTTPS, where there are
+//! certificates, with a filter chain and a route configuration for each of them; one cluster a pool,
+//! with its endpoints apart; certificates by the names of their files; and the filter. A task that
+//! comes or goes changes one resource: its pool's endpoints.
 //!
 //! A map that we fill never has two entries: the types keep maps in `HashMap`s, whose order is
 //! random, and a version is a hash of the encoded bytes.
@@ -13,15 +14,19 @@ use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::google::protobuf::{BoolValue, Duration, Struct, UInt32Value, Value, value};
 use waggle_filter::config::{METADATA_NAMESPACE, PluginConfig};
 
-use crate::routing::Routing;
+use crate::routing::Routes;
 
+mod chain;
 mod cluster;
 mod endpoint;
 mod extension;
 mod header;
 mod listener;
+mod manager;
 mod resource;
 mod route;
+mod tls;
+mod virtual_host;
 
 pub use resource::{Kind, Resource};
 
@@ -32,6 +37,8 @@ pub struct Settings {
     pub http_port: u16,
     /// Where Envoy takes HTTPS.
     pub https_port: u16,
+    /// The port by which clients reach HTTPS.
+    pub public_https_port: u16,
     /// How many proxies in front of Envoy tell the truth in `X-Forwarded-For`.
     pub trusted_hops: u32,
     /// Where Envoy gets the filter's code from.
@@ -60,25 +67,30 @@ impl std::fmt::Debug for FilterCode {
     }
 }
 
-/// Everything that an Envoy is told, in the order of [`Kind`].
-pub fn resources(routing: &Routing, settings: &Settings) -> Vec<Resource> {
-    let mut resources = routed(routing, settings);
+/// Everything that the Envoys of a node cluster are told, in the order of [`Kind`].
+pub fn resources(routes: &Routes, settings: &Settings) -> Vec<Resource> {
+    let mut resources = routed(routes, settings);
     resources.extend(fixed(settings));
     resources.sort_by_key(|resource| resource.kind);
     resources
 }
 
 /// What follows from the routing.
-pub fn routed(routing: &Routing, settings: &Settings) -> Vec<Resource> {
-    let clusters = routing.pools.iter().map(|(name, pool)| cluster::resource(name, pool));
-    let endpoints = routing.pools.iter().map(|(name, pool)| endpoint::resource(name, pool));
-    clusters.chain(endpoints).chain([route::resource(routing, settings)]).collect()
+pub fn routed(routes: &Routes, settings: &Settings) -> Vec<Resource> {
+    let chains = chain::of(routes);
+    let clusters = routes.pools.iter().map(|(name, pool)| cluster::resource(name, pool));
+    let endpoints = routes.pools.iter().map(|(name, pool)| endpoint::resource(name, pool));
+    let mut resources: Vec<_> = clusters.chain(endpoints).collect();
+    resources.extend(tls::secrets(routes, &chains));
+    resources.extend(listener::https(&chains, settings));
+    resources.extend(route::resources(routes, &chains, settings));
+    resources
 }
 
 /// What follows from the settings alone. To be made once: it holds the filter's code, hundreds of
 /// kilobytes to encode and hash.
 pub fn fixed(settings: &Settings) -> [Resource; 2] {
-    [extension::resource(settings), listener::resource(settings)]
+    [extension::resource(settings), listener::http(settings)]
 }
 
 /// "Ask on the stream that you have."

@@ -5,56 +5,94 @@
 //! a new file, an entry in [`LABELS`] and a line in [`read`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
-use std::time::SystemTime;
+use std::num::NonZeroU32;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use crate::swarm::{Network, NetworkId, Service, ServiceId, ServiceName};
 
 mod backend_mode;
+mod backend_protocol;
+mod backend_tls;
+mod certificate;
 mod claim;
+mod context_root;
 mod default_backend;
 pub mod fix;
 mod hosts;
+mod ip_hash;
 mod keys;
+mod max_fails;
+mod name;
 mod network;
+mod passthrough;
+mod path;
 mod port;
 mod problem;
+mod proxy;
 mod reader;
+mod redirects;
+mod service_cluster;
+mod ssl_only;
 mod sticky_session_cookie;
 #[cfg(test)]
 pub(crate) mod testing;
 mod value;
+mod websocket_endpoints;
 
-pub use claim::Claim;
+pub use claim::{BadClaim, Claim, Host, Site};
+pub use name::{BadNodeCluster, BadSecretName, NodeCluster, SecretName};
+pub use path::{BadPath, PathPrefix};
 pub use problem::{Code, Problem, Severity};
-pub use value::{
-    BadHost, BadNodeCluster, BadSecretName, CookieName, HostPattern, NodeCluster, Port, SecretName,
-};
+pub use proxy::{Care, Proxies, ProxyService};
+pub use value::{BadHost, CookieName, HostPattern, Port};
 
-use reader::Reader;
+pub(crate) use reader::key_of;
+use reader::{Reader, Switch};
 
-/// What every key of ours begins with.
+/// What every key of Interlock's begins with.
 pub const PREFIX: &str = "com.docker.lb.";
+
+/// What every key begins with that Interlock did not have.
+pub const OWN_PREFIX: &str = "waggle.";
 
 /// The label that `docker stack deploy` puts on each service: the stack's name.
 const STACK: &str = "com.docker.stack.namespace";
 
-/// The labels that work, in the order of the documentation.
-pub const LABELS: [&Label; 6] = [
+/// All labels, in the order of the documentation.
+pub const LABELS: [&Label; 23] = [
     &hosts::LABEL,
     &port::LABEL,
     &network::LABEL,
+    &context_root::LABEL,
+    &context_root::REWRITE,
+    &certificate::LABEL,
+    &certificate::KEY,
+    &ssl_only::LABEL,
+    &passthrough::LABEL,
+    &backend_tls::LABEL,
+    &backend_tls::VERIFY,
+    &websocket_endpoints::LABEL,
+    &service_cluster::LABEL,
+    &sticky_session_cookie::LABEL,
+    &ip_hash::LABEL,
+    &redirects::LABEL,
     &backend_mode::LABEL,
     &default_backend::LABEL,
-    &sticky_session_cookie::LABEL,
+    &max_fails::LABEL,
+    &max_fails::TIMEOUT,
+    &backend_protocol::LABEL,
+    &backend_tls::CA,
+    &backend_tls::NAME,
 ];
 
 /// What a label is, as its documentation prints it (Markdown).
 #[derive(Debug)]
 pub struct Label {
-    /// Its name, without the prefix.
+    /// Its name, without Interlock's prefix; one of our own has its prefix.
     pub name: &'static str,
     /// What its value looks like.
     pub kind: &'static str,
@@ -75,21 +113,41 @@ pub struct Intent {
     pub created_at: SystemTime,
     /// The stack that the service belongs to.
     pub stack: Option<String>,
-    /// What it wants to answer for; never empty.
-    pub claims: BTreeSet<Claim>,
+    /// Whose proxies answer for it.
+    pub cluster: NodeCluster,
+    /// The hosts that it wants to answer for; never empty.
+    pub hosts: BTreeSet<Host>,
+    /// Which paths of them.
+    pub path: PathPrefix,
     /// The container port of its tasks, or of its VIP.
     pub port: Port,
     /// The network whose addresses become endpoints.
     pub network: NetworkId,
     /// Where its requests go.
     pub backend: Backend,
+    /// What it asks for its hosts.
+    pub site: SiteOptions,
+    /// What it asks for its paths of them.
+    pub route: RouteOptions,
+    /// What it asks for its endpoints.
+    pub pool: PoolOptions,
+    /// The secrets that the proxies must hold for it.
+    pub secrets: BTreeSet<SecretName>,
+}
+
+impl Intent {
+    /// What it wants to answer for.
+    pub fn claims(&self) -> impl Iterator<Item = Claim> {
+        let site = |host: &Host| Site { cluster: self.cluster.clone(), host: host.clone() };
+        self.hosts.iter().map(move |host| Claim { site: site(host), path: self.path.clone() })
+    }
 }
 
 /// Where the requests of a service go (`backend_mode`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Backend {
     /// To its running tasks.
-    Tasks(Affinity),
+    Tasks,
     /// To its one virtual IP on the chosen network; Swarm balances from there.
     Vip(Vip),
 }
@@ -103,13 +161,217 @@ pub enum Vip {
     Awaited,
 }
 
-/// Whether the requests of a session go to the same task (`sticky_session_cookie`).
+/// What a service asks for its hosts. Of several services on a host, the one that holds it decides.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SiteOptions {
+    /// What answers TLS.
+    pub tls: Tls,
+    /// What plain HTTP gets.
+    pub plain: Plain,
+    /// Hosts that have moved.
+    pub redirects: Redirects,
+}
+
+/// What answers TLS for a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Tls {
+    /// Nothing.
+    #[default]
+    None,
+    /// The proxy (`ssl_cert`).
+    Terminated(Certificate),
+    /// The tasks (`ssl_passthrough`).
+    Passthrough,
+}
+
+/// A certificate that the proxies hold. Its two files may be one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Certificate {
+    /// The chain (PEM).
+    pub chain: SecretFile,
+    /// The private key (PEM).
+    pub key: SecretFile,
+}
+
+/// A secret as the proxies find it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct SecretFile {
+    /// Its name in Swarm.
+    pub name: SecretName,
+    /// The absolute path of the file.
+    pub path: String,
+}
+
+/// What plain HTTP gets (`ssl_only`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Plain {
+    /// The service.
+    #[default]
+    Served,
+    /// The way to HTTPS.
+    ToHttps,
+}
+
+/// Where requests for a service's hosts are sent on to (`redirects`), by scheme and host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Redirects(BTreeMap<(Scheme, HostPattern), Redirect>);
+
+/// The new place of a host: a URL to which the request's path and query are added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    /// How it is reached.
+    pub scheme: Scheme,
+    /// The host; no wildcard.
+    pub host: HostPattern,
+    /// The port, where it is not the scheme's own.
+    pub port: Option<Port>,
+    /// What comes before the request's path.
+    pub path: PathPrefix,
+}
+
+impl fmt::Display for Redirect {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}://{}", self.scheme.as_str(), self.host)?;
+        if let Some(port) = self.port {
+            write!(out, ":{port}")?;
+        }
+        if self.path.is_root() { Ok(()) } else { self.path.fmt(out) }
+    }
+}
+
+/// How a request reaches the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scheme {
+    /// Plain.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As a URL has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Http => Self::Https,
+            Self::Https => Self::Http,
+        }
+    }
+
+    fn default_port(self) -> Port {
+        const HTTP: Port = Port::new(80).unwrap();
+        const HTTPS: Port = Port::new(443).unwrap();
+        match self {
+            Self::Http => HTTP,
+            Self::Https => HTTPS,
+        }
+    }
+}
+
+/// What a service asks for its paths of a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RouteOptions {
+    /// Whether its tasks see the context root.
+    pub rewrite: Rewrite,
+    /// The paths below which a connection may stand still for ever (`websocket_endpoints`).
+    pub long_lived: BTreeSet<PathPrefix>,
+}
+
+/// Whether tasks see the context root (`context_root_rewrite`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rewrite {
+    /// They do.
+    #[default]
+    Keep,
+    /// It is stripped.
+    Strip,
+}
+
+/// What a service asks for its endpoints. Of several services in a pool, the one that holds the
+/// claim decides.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct PoolOptions {
+    /// Which of them a request goes to.
+    pub affinity: Affinity,
+    /// When one of them rests.
+    pub ejection: Option<Ejection>,
+    /// How they are reached.
+    pub transport: Transport,
+    /// What they speak.
+    pub protocol: Protocol,
+}
+
+/// Whether requests that belong together go to the same task.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Affinity {
     /// Each request goes anywhere.
+    #[default]
     None,
-    /// The application's cookie of this name marks a session, which stays on its task.
+    /// The application's cookie of this name marks a session, which stays on its task
+    /// (`sticky_session_cookie`).
     Cookie(CookieName),
+    /// The client's address chooses the task (`ip_hash`).
+    ClientAddress,
+}
+
+/// When a task that keeps failing rests (`max_fails`, `fail_timeout`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Ejection {
+    /// After so many failures in a row.
+    pub after: NonZeroU32,
+    /// For so long: 1 ms to a day.
+    pub rest: Duration,
+}
+
+/// How tasks are reached (`ssl_backend`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Transport {
+    /// By TCP.
+    #[default]
+    Plain,
+    /// By TLS.
+    Tls {
+        /// The name that they are called by; none: the request's host.
+        name: Option<HostPattern>,
+        /// Whether they have to prove it.
+        verify: Verify,
+    },
+}
+
+/// Whether tasks have to prove their name (`ssl_backend_tls_verify`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Verify {
+    /// No.
+    None,
+    /// Yes, by a certificate that this authority signed.
+    Required(Authority),
+    /// They should, but the proxies do not hold the authority's certificate: no task is reached.
+    Impossible,
+}
+
+/// Who signs the tasks' certificates.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Authority {
+    /// Those that the proxies' system believes.
+    System,
+    /// The one of this secret (`waggle.backend_ca`).
+    Secret(SecretFile),
+}
+
+/// What tasks speak (`waggle.backend_protocol`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, without asking first.
+    Http2,
 }
 
 /// What a service's labels depend on beside the service.
@@ -117,16 +379,20 @@ pub enum Affinity {
 pub struct Surroundings<'a> {
     /// All networks of swarm scope.
     pub networks: &'a BTreeMap<NetworkId, Network>,
-    /// Names or IDs of the networks that the proxy is on; empty where nobody told.
+    /// Names or IDs of the networks that the proxies are on; empty where nobody told.
     pub proxy_networks: &'a BTreeSet<String>,
+    /// The services of the proxies, where somebody told.
+    pub proxies: &'a Proxies<'a>,
 }
 
-/// The last valid meaning of the labels that a service cannot be routed without. It goes on where a
-/// label breaks; a label that is removed is not broken.
+/// The last valid meaning of the labels that a service cannot be routed without, or that keep it
+/// apart from others. It goes on where a label breaks; a label that is removed is not broken.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     hosts: BTreeSet<HostPattern>,
     port: Option<Port>,
+    path: Option<PathPrefix>,
+    cluster: Option<NodeCluster>,
 }
 
 /// What came out of reading one service's labels.
@@ -160,16 +426,42 @@ fn intent<'a>(
     surroundings: Surroundings<'a>,
     last: &Kept,
 ) -> (Option<Intent>, Kept) {
+    let mut secrets = BTreeSet::new();
+    let cluster = service_cluster::read(reader, last.cluster.as_ref());
+    let proxies_of = cluster.clone().unwrap_or_default();
     let any_other = default_backend::read(reader);
-    let hosts = hosts::read(reader, any_other.as_ref(), &last.hosts);
+    let hosts = hosts::read(reader, any_other, &last.hosts);
     let port = port::read(reader, last.port);
-    let network = network::read(reader, surroundings);
+    let network = network::read(reader, surroundings, &proxies_of);
+    let passthrough = passthrough::read(reader);
+    let path = context_root::read(reader, last.path.as_ref());
+    let route = RouteOptions {
+        rewrite: context_root::read_rewrite(reader),
+        long_lived: websocket_endpoints::read(reader, path.as_ref()),
+    };
+    let certificate = certificate::read(reader, surroundings, &proxies_of, &mut secrets);
+    let tls = match (passthrough, certificate) {
+        (Switch::On, _) => Tls::Passthrough,
+        (Switch::Off, Some(certificate)) => Tls::Terminated(certificate),
+        (Switch::Off, None) => Tls::None,
+    };
+    let plain = ssl_only::read(reader, &tls);
+    let redirects = redirects::read(reader, &hosts, plain);
     let vip = backend_mode::read(reader, network);
-    let affinity = sticky_session_cookie::read(reader, vip);
+    let sticky = sticky_session_cookie::read(reader, vip);
+    let pool = PoolOptions {
+        affinity: ip_hash::read(reader, sticky, vip),
+        ejection: max_fails::read(reader),
+        transport: backend_tls::read(reader, surroundings, &proxies_of, &mut secrets),
+        protocol: backend_protocol::read(reader),
+    };
 
-    let kept = Kept { hosts: hosts.clone(), port };
-    let claims: BTreeSet<_> = hosts.into_iter().map(Claim::Host).chain(any_other).collect();
-    let (false, Some(port), Some(network)) = (claims.is_empty(), port, network) else {
+    let kept = Kept { hosts: hosts.clone(), port, path: path.clone(), cluster: cluster.clone() };
+    let any_other = (any_other == Switch::On).then_some(Host::AnyOther);
+    let hosts: BTreeSet<_> = hosts.into_iter().map(Host::Named).chain(any_other).collect();
+    let (false, Some(port), Some(network), Some(path), Some(cluster)) =
+        (hosts.is_empty(), port, network, path, cluster)
+    else {
         return (None, kept);
     };
     let service = reader.service;
@@ -178,10 +470,16 @@ fn intent<'a>(
         name: service.name.clone(),
         created_at: service.created_at,
         stack: service.labels.get(STACK).cloned(),
-        claims,
+        cluster,
+        hosts,
+        path,
         port,
         network: network.id.clone(),
-        backend: vip.map_or(Backend::Tasks(affinity), Backend::Vip),
+        backend: vip.map_or(Backend::Tasks, Backend::Vip),
+        site: SiteOptions { tls, plain, redirects },
+        route,
+        pool,
+        secrets,
     };
     (Some(intent), kept)
 }

@@ -3,9 +3,9 @@
 //! Pure: the picture, the settings, the last turn and the time go in; the next turn comes out.
 //!
 //! ```text
-//! picture ─▶ labels::read ─▶ ownership ─▶ pool ─▶ leaving ─▶ Turn
-//!                 ▲              ▲                   ▲         │
-//!                 └──────────────┴── the last turn ──┴─────────┘
+//! picture ─▶ labels::read ─▶ ownership ─▶ pool ─▶ site ─▶ leaving ─▶ Turn
+//!                 ▲              ▲                            ▲         │
+//!                 └──────────────┴────── the last turn ───────┴─────────┘
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,17 +17,20 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::labels::{
-    self, Affinity, Backend, Claim, Intent, Kept, NodeCluster, Problem, Surroundings,
+    self, Backend, Certificate, Claim, Host, Intent, Kept, NodeCluster, PathPrefix, Plain,
+    PoolOptions, Problem, Proxies, ProxyService, Redirect, RouteOptions, SecretName, Site,
+    Surroundings,
 };
-use crate::swarm::{NodeId, Picture, ServiceId, ServiceName, TaskId};
+use crate::swarm::{NetworkId, NodeId, Picture, ServiceId, ServiceName, TaskId};
 
 mod leaving;
 mod ownership;
 mod pool;
+mod site;
 
 pub use ownership::ShareHosts;
 
-use ownership::Grant;
+use ownership::Grants;
 
 /// What the routing depends on beside the Swarm.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,24 +46,6 @@ pub struct Settings {
     /// task serves for 2 s after it was told to stop; this is less by the time that it takes to
     /// see that.
     pub linger: Duration,
-}
-
-/// The Swarm service whose tasks are the proxies of one node cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProxyService {
-    /// Its name.
-    pub name: ServiceName,
-    /// Who gives it networks and secrets.
-    pub care: Care,
-}
-
-/// Who gives a proxy service the networks and secrets that published services need.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Care {
-    /// Its owner: what is missing is a problem that tells the command (`--proxy-service`).
-    Owner,
-    /// The controller (`--manage-proxy`).
-    Controller,
 }
 
 /// What one run of [`route`] made, and what the next one needs.
@@ -88,6 +73,8 @@ impl Turn {
 pub struct Ledger {
     /// The incumbent of each claim. It keeps the claim for as long as it asks for it.
     holders: BTreeMap<Claim, ServiceId>,
+    /// The incumbent of each host. It keeps the host for as long as it answers any path of it.
+    sites: BTreeMap<Site, ServiceId>,
     /// The required labels of each service, as they were last valid.
     kept: BTreeMap<ServiceId, Kept>,
 }
@@ -100,8 +87,12 @@ pub fn route(picture: &Picture, settings: &Settings, last: &Turn, now: SystemTim
     let mut problems = BTreeMap::new();
     let mut kept = BTreeMap::new();
     let nothing = Kept::default();
-    let surroundings =
-        Surroundings { networks: &picture.networks, proxy_networks: &settings.proxy_networks };
+    let proxies = Proxies::of(picture, &settings.proxies);
+    let surroundings = Surroundings {
+        networks: &picture.networks,
+        proxy_networks: &settings.proxy_networks,
+        proxies: &proxies,
+    };
     for (id, service) in &picture.services {
         let before = last.ledger.kept.get(id).unwrap_or(&nothing);
         let Some(reading) = labels::read(service, surroundings, before) else { continue };
@@ -110,28 +101,25 @@ pub fn route(picture: &Picture, settings: &Settings, last: &Turn, now: SystemTim
         problems.insert(id.clone(), reading.problems);
     }
 
-    let grants = ownership::settle(&intents, &last.ledger.holders, settings.share_hosts);
-    for problem in ownership::problems(&grants, &intents, settings.share_hosts) {
+    let grants = ownership::settle(&intents, &last.ledger, settings.share_hosts);
+    for problem in ownership::problems(&grants, &intents, picture, settings.share_hosts) {
         problems.entry(problem.service.clone()).or_default().push(problem);
     }
 
-    let (routes, mut pools) = pool::build(picture, &intents, &grants);
-    let missed = leaving::keep(&mut pools, &routes, picture, last, now, settings.linger);
+    let mut clusters = site::build(picture, &intents, &grants);
+    let missed = leaving::keep(&mut clusters, picture, last, now, settings.linger);
     let outcome = |(id, mut problems): (ServiceId, Vec<Problem>)| {
         problems.sort();
         let name = picture.services.get(&id)?.name.clone();
         let standing = intents
             .get(&id)
-            .map_or(Standing::Rejected, |intent| standing(intent, &grants, &routes, &pools));
+            .map_or(Standing::Rejected, |intent| standing(intent, &grants, &clusters));
         Some((id, Outcome { name, standing, problems }))
     };
     let services = problems.into_iter().filter_map(outcome).collect();
     Turn {
-        routing: Arc::new(Routing { routes, pools, services }),
-        ledger: Ledger {
-            holders: grants.iter().map(|(claim, to)| (claim.clone(), to.owner.clone())).collect(),
-            kept,
-        },
+        routing: Arc::new(Routing { clusters, services }),
+        ledger: Ledger { holders: grants.holders(), sites: grants.sites, kept },
         wake_at: missed.values().min().and_then(|missed| missed.checked_add(settings.linger)),
         missed,
     }
@@ -140,12 +128,78 @@ pub fn route(picture: &Picture, settings: &Settings, last: &Turn, now: SystemTim
 /// The routing of one Swarm at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Routing {
-    /// Which pool answers each claim. Every pool named here is in `pools`.
-    pub routes: BTreeMap<Claim, PoolName>,
-    /// The pools. Each is named by at least one route.
-    pub pools: BTreeMap<PoolName, Pool>,
+    /// What the proxies of each node cluster answer; the clusters that a service is in.
+    pub clusters: BTreeMap<NodeCluster, Routes>,
     /// Every service that carries our labels, with what became of it.
     pub services: BTreeMap<ServiceId, Outcome>,
+}
+
+/// What the proxies of one node cluster answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Routes {
+    /// The hosts.
+    pub sites: BTreeMap<Host, SiteRoutes>,
+    /// The pools. Each is named by at least one path of a host.
+    pub pools: BTreeMap<PoolName, Pool>,
+    /// What the proxies need to reach the pools and to answer for the hosts.
+    pub needs: Needs,
+}
+
+/// How one host is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteRoutes {
+    /// What answers TLS.
+    pub tls: SiteTls,
+    /// What plain HTTP gets.
+    pub plain: Plain,
+    /// Where requests over plain HTTP are sent on to.
+    pub http_redirect: Option<Redirect>,
+    /// Where requests over TLS are sent on to.
+    pub https_redirect: Option<Redirect>,
+    /// Which pool answers which paths; the longest prefix wins. Never empty.
+    pub paths: BTreeMap<PathPrefix, Route>,
+}
+
+/// What answers TLS for a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SiteTls {
+    /// Nothing.
+    None,
+    /// The proxy, with this certificate.
+    Terminated(Certificate),
+    /// The endpoints of this pool.
+    Passthrough(PoolName),
+}
+
+/// How the paths under one prefix of a host are answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Who answers. Every pool named here is in [`Routes::pools`].
+    pub pool: PoolName,
+    /// How the request is treated on its way there.
+    pub options: RouteOptions,
+}
+
+/// What the proxies of a node cluster need.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The networks of the endpoints.
+    pub networks: BTreeSet<NetworkId>,
+    /// The certificates, keys and authorities.
+    pub secrets: BTreeSet<SecretName>,
+}
+
+impl Routing {
+    /// The pool that answers a claim.
+    pub fn pool_of(&self, claim: &Claim) -> Option<&PoolName> {
+        self.clusters.get(&claim.site.cluster)?.pool_of(&claim.site.host, &claim.path)
+    }
+}
+
+impl Routes {
+    fn pool_of(&self, host: &Host, path: &PathPrefix) -> Option<&PoolName> {
+        self.sites.get(host)?.paths.get(path).map(|route| &route.pool)
+    }
 }
 
 /// The name of a pool: its services' names, sorted and joined by `+` (`demo`, `demo+demo-canary`),
@@ -177,8 +231,8 @@ impl fmt::Display for PoolName {
 pub struct Pool {
     /// Its services, at least one.
     pub services: BTreeSet<ServiceId>,
-    /// The incumbent's stickiness.
-    pub affinity: Affinity,
+    /// The incumbent's options.
+    pub options: PoolOptions,
     /// How long connections to its endpoints may live.
     pub connections: Connections,
     /// Its endpoints, sorted by address; one address is there once.
@@ -280,23 +334,24 @@ pub enum Mode {
 /// What became of a service: the claims that it was granted, and its own endpoints in their pools.
 fn standing(
     intent: &Intent,
-    grants: &BTreeMap<Claim, Grant>,
-    routes: &BTreeMap<Claim, PoolName>,
-    pools: &BTreeMap<PoolName, Pool>,
+    grants: &Grants,
+    clusters: &BTreeMap<NodeCluster, Routes>,
 ) -> Standing {
-    let granted =
-        |claim: &&Claim| grants.get(*claim).is_some_and(|grant| grant.includes(&intent.service));
-    let pooled = |claim: &Claim| Some((claim.clone(), routes.get(claim)?.clone()));
-    let claims: BTreeMap<_, _> = intent.claims.iter().filter(granted).filter_map(pooled).collect();
+    let Some(routes) = clusters.get(&intent.cluster) else { return Standing::Rejected };
+    let granted = |claim: Claim| {
+        let pool = routes.pool_of(&claim.site.host, &claim.path)?;
+        grants.includes(&claim, &intent.service).then(|| (claim, pool.clone()))
+    };
+    let claims: BTreeMap<_, _> = intent.claims().filter_map(granted).collect();
     if claims.is_empty() {
         return Standing::Rejected;
     }
     let names: BTreeSet<_> = claims.values().collect();
-    let endpoints = names.into_iter().filter_map(|name| pools.get(name));
+    let endpoints = names.into_iter().filter_map(|name| routes.pools.get(name));
     let endpoints = endpoints.flat_map(|pool| &pool.endpoints);
     let own = endpoints.filter(|endpoint| endpoint.service == intent.service).cloned().collect();
     let mode = match intent.backend {
-        Backend::Tasks(_) => Mode::Task,
+        Backend::Tasks => Mode::Task,
         Backend::Vip(_) => Mode::Vip,
     };
     Standing::Published { mode, claims, endpoints: pool::in_order(own) }

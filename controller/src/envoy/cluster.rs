@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 
 use envoy_types::pb::envoy::config::cluster::v3 as cluster;
-use envoy_types::pb::envoy::config::core::v3::{Http1ProtocolOptions, HttpProtocolOptions};
+use envoy_types::pb::envoy::config::core::v3::{
+    Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions, UpstreamHttpProtocolOptions,
+};
 use envoy_types::pb::envoy::extensions::upstreams::http::v3 as upstream;
 use envoy_types::pb::envoy::r#type::v3::Percent;
+use envoy_types::pb::google::protobuf::Duration;
 use envoy_types::util::pack_any;
 
-use super::{Kind, Resource, number, over_ads, seconds};
-use crate::labels::Affinity;
+use super::{Kind, Resource, number, over_ads, seconds, tls};
+use crate::labels::{Affinity, Ejection, PoolOptions, Protocol, Transport, Verify};
 use crate::routing::{Connections, Pool, PoolName};
 
 /// No queue of ours is to fill before the task's own: Envoy's default of 1,024 would.
@@ -25,9 +28,15 @@ const RETRIES_AT_LEAST: u32 = 10;
 pub(super) const BUFFER: u32 = 32 * 1024;
 
 pub(super) fn resource(name: &PoolName, pool: &Pool) -> Resource {
-    let lb_policy = match pool.affinity {
+    let lb_policy = match pool.options.affinity {
         Affinity::None => cluster::cluster::LbPolicy::RoundRobin,
-        Affinity::Cookie(_) => cluster::cluster::LbPolicy::Maglev,
+        Affinity::Cookie(_) | Affinity::ClientAddress => cluster::cluster::LbPolicy::Maglev,
+    };
+    let transport_socket = match &pool.options.transport {
+        Transport::Plain => None,
+        Transport::Tls { name, verify } => {
+            Some(tls::upstream(name.as_ref(), verify, alpn(pool.options.protocol)))
+        }
     };
     let message = cluster::Cluster {
         name: name.as_str().to_owned(),
@@ -49,9 +58,11 @@ pub(super) fn resource(name: &PoolName, pool: &Pool) -> Resource {
         // An endpoint that is gone is gone, whatever a health check says.
         ignore_health_on_host_removal: true,
         circuit_breakers: Some(circuit_breakers()),
+        outlier_detection: pool.options.ejection.map(outlier_detection),
+        transport_socket,
         typed_extension_protocol_options: HashMap::from([(
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(),
-            pack_any(http_options(pool.connections)),
+            pack_any(http_options(pool)),
         )]),
         ..Default::default()
     };
@@ -75,28 +86,70 @@ fn circuit_breakers() -> cluster::CircuitBreakers {
     }
 }
 
-/// HTTP/1.1. An idle connection is closed before the task would close it: a request on a connection
-/// that is just closing fails, and many servers (Node.js, Uvicorn) close after 5 s.
-fn http_options(connections: Connections) -> upstream::HttpProtocolOptions {
+/// Only failures to answer count, so that one URL that always fails by itself ejects nobody. A task
+/// rests as long the second time as the first.
+fn outlier_detection(ejection: Ejection) -> cluster::OutlierDetection {
+    let rest = Duration {
+        // A day at most.
+        seconds: ejection.rest.as_secs().cast_signed(),
+        nanos: ejection.rest.subsec_nanos().cast_signed(),
+    };
+    cluster::OutlierDetection {
+        consecutive_gateway_failure: Some(number(ejection.after.get())),
+        enforcing_consecutive_gateway_failure: Some(number(100)),
+        enforcing_consecutive_5xx: Some(number(0)),
+        enforcing_success_rate: Some(number(0)),
+        interval: Some(seconds(1)),
+        base_ejection_time: Some(rest),
+        max_ejection_time: Some(rest),
+        max_ejection_percent: Some(number(50)),
+        ..Default::default()
+    }
+}
+
+/// What is offered to a task over TLS.
+fn alpn(protocol: Protocol) -> &'static [&'static str] {
+    match protocol {
+        Protocol::Http1 => &["http/1.1"],
+        Protocol::Http2 => &["h2"],
+    }
+}
+
+/// An idle connection is closed before the task would close it: a request on a connection that is
+/// just closing fails, and many servers (Node.js, Uvicorn) close after 5 s.
+fn http_options(pool: &Pool) -> upstream::HttpProtocolOptions {
     use upstream::http_protocol_options::{
         ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
+    };
+    let protocol = match pool.options.protocol {
+        Protocol::Http1 => ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default()),
+        Protocol::Http2 => ProtocolConfig::Http2ProtocolOptions(Http2ProtocolOptions::default()),
     };
     upstream::HttpProtocolOptions {
         common_http_protocol_options: Some(HttpProtocolOptions {
             idle_timeout: Some(seconds(4)),
-            max_connection_duration: match connections {
+            max_connection_duration: match pool.connections {
                 Connections::Kept => None,
                 Connections::Renewed => Some(seconds(1)),
             },
             ..Default::default()
         }),
+        upstream_http_protocol_options: called_by_host(&pool.options),
         upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(
-            ExplicitHttpConfig {
-                protocol_config: Some(ProtocolConfig::HttpProtocolOptions(
-                    Http1ProtocolOptions::default(),
-                )),
-            },
+            ExplicitHttpConfig { protocol_config: Some(protocol) },
         )),
         ..Default::default()
+    }
+}
+
+/// Over TLS, a task without a name of its own is called by the request's host.
+fn called_by_host(options: &PoolOptions) -> Option<UpstreamHttpProtocolOptions> {
+    match &options.transport {
+        Transport::Tls { name: None, verify } => Some(UpstreamHttpProtocolOptions {
+            auto_sni: true,
+            auto_san_validation: matches!(verify, Verify::Required(_)),
+            ..Default::default()
+        }),
+        Transport::Plain | Transport::Tls { name: Some(_), .. } => None,
     }
 }

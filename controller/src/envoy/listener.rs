@@ -1,206 +1,116 @@
-//! The listener for plain HTTP, hardened for the edge.
-//!
-//! The list of settings is Envoy's ("Configuring Envoy as an edge proxy"), save what breaks existing
-//! applications: HTTP/1.0 is taken, headers with underscores are dropped as NGINX does, and `%2F` and
-//! `//` in paths stay as they are.
+//! The listeners: plain HTTP, and HTTPS where there are certificates or hosts that are passed through.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use envoy_types::pb::envoy::config::accesslog::v3 as accesslog;
-use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::config::listener::v3 as listener;
-use envoy_types::pb::envoy::extensions::access_loggers::stream::v3::{
-    StdoutAccessLog, stdout_access_log,
-};
-use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
-use envoy_types::pb::envoy::extensions::filters::http::stateful_session::v3::StatefulSession;
-use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
-use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
-use envoy_types::pb::envoy::extensions::http::early_header_mutation::header_mutation::v3::HeaderMutation;
-use envoy_types::pb::envoy::extensions::http::stateful_session::header::v3::HeaderBasedSessionState;
-use envoy_types::pb::envoy::extensions::request_id::uuid::v3::UuidRequestIdConfig;
+use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
+use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
+use envoy_types::pb::envoy::r#type::v3::{HashPolicy, hash_policy};
+use envoy_types::pb::google::protobuf::Any;
 use envoy_types::util::pack_any;
-use prost::Name;
-use waggle_filter::config::{FILTER_NAME, InfoHeaders, PIN_HEADER};
 
+use super::chain::{Chain, End, Names};
 use super::cluster::BUFFER;
-use super::route::{ROUTES, STATEFUL_SESSION};
-use super::{Kind, OFF, ON, Resource, Settings, endpoint, header, number, over_ads, seconds};
+use super::route::HTTP;
+use super::{Kind, Resource, Settings, endpoint, manager, number, seconds, tls};
+use crate::labels::HostPattern;
+use crate::routing::PoolName;
 
-/// The listener's name.
-const HTTP: &str = "http";
+/// The name of the listener for TLS.
+const HTTPS: &str = "https";
 
-/// Time, client, request, answer and how Envoy came to it, then what else helps to find a fault.
-const ACCESS_LOG: &str = concat!(
-    r#"%START_TIME% %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %REQ(:AUTHORITY)% "#,
-    r#""%REQ(:METHOD)% %REQ(:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% "#,
-    r#"%RESPONSE_CODE_DETAILS% in=%BYTES_RECEIVED% out=%BYTES_SENT% ms=%DURATION% "#,
-    r#"upstream=%UPSTREAM_HOST% pool=%UPSTREAM_CLUSTER% tries=%UPSTREAM_REQUEST_ATTEMPT_COUNT% "#,
-    r#"id=%REQ(X-REQUEST-ID)% agent="%REQ(USER-AGENT)%""#,
-    "\n"
-);
-
-pub(super) fn resource(settings: &Settings) -> Resource {
-    let message = listener::Listener {
-        name: HTTP.to_owned(),
-        address: Some(endpoint::address(SocketAddr::from((
-            Ipv4Addr::UNSPECIFIED,
-            settings.http_port,
-        )))),
-        filter_chains: vec![listener::FilterChain {
-            filters: vec![listener::Filter {
-                name: "envoy.filters.network.http_connection_manager".to_owned(),
-                config_type: Some(listener::filter::ConfigType::TypedConfig(pack_any(
-                    http_connection_manager(settings),
-                ))),
-            }],
-            ..Default::default()
-        }],
-        per_connection_buffer_limit_bytes: Some(number(BUFFER)),
-        ..Default::default()
-    };
+/// The listener for plain HTTP.
+pub(super) fn http(settings: &Settings) -> Resource {
+    let chain =
+        listener::FilterChain { filters: vec![http_filter(HTTP, settings)], ..Default::default() };
+    let message =
+        listener::Listener { filter_chains: vec![chain], ..on_port(HTTP, settings.http_port) };
     Resource::new(Kind::Listener, HTTP, &message)
 }
 
-fn http_connection_manager(settings: &Settings) -> hcm::HttpConnectionManager {
-    use hcm::http_connection_manager as manager;
-    hcm::HttpConnectionManager {
-        stat_prefix: HTTP.to_owned(),
-        route_specifier: Some(manager::RouteSpecifier::Rds(hcm::Rds {
-            config_source: Some(awaited()),
-            route_config_name: ROUTES.to_owned(),
-        })),
-        http_filters: http_filters(),
-        access_log: vec![access_log()],
-        upgrade_configs: vec![manager::UpgradeConfig {
-            upgrade_type: "websocket".to_owned(),
-            ..Default::default()
-        }],
-        use_remote_address: Some(ON),
-        xff_num_trusted_hops: settings.trusted_hops,
-        append_x_forwarded_port: true,
-        early_header_mutation_extensions: vec![core::TypedExtensionConfig {
-            name: "waggle.request_headers".to_owned(),
-            typed_config: Some(pack_any(HeaderMutation { mutations: header::early_mutations() })),
-        }],
-        // A client's own ID is kept as it is; `header::early_mutations` saw that it is well-formed.
-        preserve_external_request_id: true,
-        request_id_extension: Some(hcm::RequestIdExtension {
-            typed_config: Some(pack_any(UuidRequestIdConfig {
-                pack_trace_reason: Some(OFF),
-                use_request_id_for_trace_sampling: None,
-            })),
-        }),
-        always_set_request_id_in_response: settings.filter.info_headers == InfoHeaders::Shown,
-        server_header_transformation: manager::ServerHeaderTransformation::PassThrough.into(),
-        local_reply_config: Some(own_replies(settings)),
-        normalize_path: Some(ON),
-        strip_trailing_host_dot: true,
-        common_http_protocol_options: Some(core::HttpProtocolOptions {
-            headers_with_underscores_action:
-                core::http_protocol_options::HeadersWithUnderscoresAction::DropHeader.into(),
-            ..Default::default()
-        }),
-        http_protocol_options: Some(core::Http1ProtocolOptions {
-            accept_http_10: true,
-            ..Default::default()
-        }),
-        http2_protocol_options: Some(core::Http2ProtocolOptions {
-            max_concurrent_streams: Some(number(100)),
-            initial_stream_window_size: Some(number(64 * 1024)),
-            initial_connection_window_size: Some(number(1024 * 1024)),
-            ..Default::default()
-        }),
-        request_headers_timeout: Some(seconds(60)),
-        stream_idle_timeout: Some(seconds(600)),
-        ..Default::default()
+/// The listener for TLS. None without a chain: Envoy takes no such listener.
+///
+/// A connection whose name (SNI) leads to no chain is closed.
+pub(super) fn https(chains: &[Chain<'_>], settings: &Settings) -> Option<Resource> {
+    if chains.is_empty() {
+        return None;
     }
+    let (fallback, named): (Vec<_>, Vec<_>) =
+        chains.iter().partition(|chain| chain.names == Names::AllOthers);
+    let message = listener::Listener {
+        listener_filters: vec![listener::ListenerFilter {
+            name: "envoy.filters.listener.tls_inspector".to_owned(),
+            config_type: Some(listener::listener_filter::ConfigType::TypedConfig(pack_any(
+                TlsInspector::default(),
+            ))),
+            ..Default::default()
+        }],
+        filter_chains: named.into_iter().map(|chain| filter_chain(chain, settings)).collect(),
+        default_filter_chain: fallback.first().map(|chain| filter_chain(chain, settings)),
+        ..on_port(HTTPS, settings.https_port)
+    };
+    Some(Resource::new(Kind::Listener, HTTPS, &message))
 }
 
-/// A listener is not ready before it has what it asks for here.
-fn awaited() -> core::ConfigSource {
-    core::ConfigSource { initial_fetch_timeout: Some(seconds(0)), ..over_ads() }
-}
-
-/// Ours names the endpoint, `stateful_session` takes it there. Routes switch them on.
-fn http_filters() -> Vec<hcm::HttpFilter> {
-    use hcm::http_filter::ConfigType;
-    let ours = ConfigType::ConfigDiscovery(core::ExtensionConfigSource {
-        config_source: Some(awaited()),
-        type_urls: vec![Wasm::type_url()],
-        ..Default::default()
-    });
-    let pin = ConfigType::TypedConfig(pack_any(StatefulSession {
-        session_state: Some(core::TypedExtensionConfig {
-            name: "envoy.http.stateful_session.header".to_owned(),
-            typed_config: Some(pack_any(HeaderBasedSessionState { name: PIN_HEADER.to_owned() })),
-        }),
-        ..Default::default()
-    }));
-    // Nothing of Envoy's own (`x-envoy-…`) is added to requests and responses.
-    let router = ConfigType::TypedConfig(pack_any(Router {
-        suppress_envoy_headers: true,
-        ..Default::default()
-    }));
-    let filter = |name: &str, config| hcm::HttpFilter {
+fn on_port(name: &str, port: u16) -> listener::Listener {
+    listener::Listener {
         name: name.to_owned(),
-        config_type: Some(config),
+        address: Some(endpoint::address(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))),
+        per_connection_buffer_limit_bytes: Some(number(BUFFER)),
         ..Default::default()
-    };
-    vec![
-        hcm::HttpFilter { disabled: true, ..filter(FILTER_NAME, ours) },
-        hcm::HttpFilter { disabled: true, ..filter(STATEFUL_SESSION, pin) },
-        filter("envoy.filters.http.router", router),
-    ]
-}
-
-/// Replies that Envoy makes itself carry the debug headers; where no endpoint could be reached, also
-/// when to come again. The first mapper whose filter holds is taken.
-fn own_replies(settings: &Settings) -> hcm::LocalReplyConfig {
-    use accesslog::access_log_filter::FilterSpecifier;
-    let mapper = |filter, headers_to_add| hcm::ResponseMapper {
-        filter: Some(accesslog::AccessLogFilter { filter_specifier: Some(filter) }),
-        headers_to_add,
-        ..Default::default()
-    };
-    // No healthy upstream, upstream connection failure.
-    let unreachable = FilterSpecifier::ResponseFlagFilter(accesslog::ResponseFlagFilter {
-        flags: vec!["UH".to_owned(), "UF".to_owned()],
-    });
-    let any = FilterSpecifier::StatusCodeFilter(accesslog::StatusCodeFilter {
-        comparison: Some(accesslog::ComparisonFilter {
-            op: accesslog::comparison_filter::Op::Ge.into(),
-            value: Some(core::RuntimeUInt32 {
-                default_value: 0,
-                runtime_key: "waggle.own_replies_from_status".to_owned(),
-            }),
-        }),
-    });
-    let mut again = header::to_client(settings);
-    again.push(header::set("retry-after", "1"));
-    hcm::LocalReplyConfig {
-        mappers: vec![mapper(unreachable, again), mapper(any, header::to_client(settings))],
-        body_format: None,
     }
 }
 
-fn access_log() -> accesslog::AccessLog {
-    let format = core::SubstitutionFormatString {
-        format: Some(core::substitution_format_string::Format::TextFormatSource(
-            core::DataSource {
-                specifier: Some(core::data_source::Specifier::InlineString(ACCESS_LOG.to_owned())),
+fn filter_chain(chain: &Chain<'_>, settings: &Settings) -> listener::FilterChain {
+    let (filter, transport_socket) = match chain.end {
+        End::Here(certificate) => {
+            (http_filter(&chain.name, settings), Some(tls::downstream(certificate)))
+        }
+        End::InTask(pool) => (tcp_filter(pool), None),
+    };
+    let names = |names: &Vec<&HostPattern>| names.iter().map(ToString::to_string).collect();
+    listener::FilterChain {
+        name: chain.name.clone(),
+        filter_chain_match: match &chain.names {
+            Names::Of(hosts) => Some(listener::FilterChainMatch {
+                server_names: names(hosts),
                 ..Default::default()
-            },
-        )),
+            }),
+            Names::AllOthers => None,
+        },
+        filters: vec![filter],
+        transport_socket,
+        ..Default::default()
+    }
+}
+
+fn http_filter(routes: &str, settings: &Settings) -> listener::Filter {
+    let manager = manager::of(routes, settings);
+    filter("envoy.filters.network.http_connection_manager", pack_any(manager))
+}
+
+/// Bytes go to the pool as they are. A virtual IP forgets a connection that stands still for 900 s
+/// (IPVS).
+fn tcp_filter(pool: &PoolName) -> listener::Filter {
+    let by_client = HashPolicy {
+        policy_specifier: Some(hash_policy::PolicySpecifier::SourceIp(hash_policy::SourceIp {})),
+    };
+    let proxy = tcp::TcpProxy {
+        stat_prefix: "passthrough".to_owned(),
+        cluster_specifier: Some(tcp::tcp_proxy::ClusterSpecifier::Cluster(pool.to_string())),
+        // Used by pools that choose by the client's address, ignored by others.
+        hash_policy: vec![by_client],
+        idle_timeout: Some(seconds(600)),
+        max_connect_attempts: Some(number(3)),
+        access_log: vec![manager::access_log()],
         ..Default::default()
     };
-    accesslog::AccessLog {
-        name: "envoy.access_loggers.stdout".to_owned(),
-        config_type: Some(accesslog::access_log::ConfigType::TypedConfig(pack_any(
-            StdoutAccessLog {
-                access_log_format: Some(stdout_access_log::AccessLogFormat::LogFormat(format)),
-            },
-        ))),
-        ..Default::default()
+    filter("envoy.filters.network.tcp_proxy", pack_any(proxy))
+}
+
+fn filter(name: &str, config: Any) -> listener::Filter {
+    listener::Filter {
+        name: name.to_owned(),
+        config_type: Some(listener::filter::ConfigType::TypedConfig(config)),
     }
 }

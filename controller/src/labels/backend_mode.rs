@@ -62,14 +62,14 @@ pub(super) fn read(reader: &mut Reader<'_>, network: Option<&Network>) -> Option
 #[cfg(test)]
 mod tests {
     use crate::labels::testing::{a_service, codes, intent};
-    use crate::labels::{Affinity, Backend, Code, Vip};
+    use crate::labels::{Backend, Code, Vip};
 
     #[test]
     fn tasks_are_the_default() {
         let web = a_service("web").serving("a.example").vip("10.0.0.2");
-        assert_eq!(intent(&web).backend, Backend::Tasks(Affinity::None));
+        assert_eq!(intent(&web).backend, Backend::Tasks);
         let web = web.label("backend_mode", "task");
-        assert_eq!(intent(&web).backend, Backend::Tasks(Affinity::None));
+        assert_eq!(intent(&web).backend, Backend::Tasks);
     }
 
     #[test]
@@ -86,7 +86,7 @@ mod tests {
             let web =
                 a_service("web").serving("a.example").vip("10.0.0.2").label("backend_mode", value);
             assert_eq!(codes(&web), [Code::BadBackendMode], "{value}");
-            assert_eq!(intent(&web).backend, Backend::Tasks(Affinity::None), "{value}");
+            assert_eq!(intent(&web).backend, Backend::Tasks, "{value}");
         }
     }
 
@@ -97,6 +97,6 @@ mod tests {
         assert_eq!(intent(&web).backend, Backend::Vip(Vip::Awaited));
         let web = web.dnsrr();
         assert_eq!(codes(&web), [Code::VipWithoutAddress]);
-        assert_eq!(intent(&web).backend, Backend::Tasks(Affinity::None));
+        assert_eq!(intent(&web).backend, Backend::Tasks);
     }
 }

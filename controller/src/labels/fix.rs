@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::PREFIX;
+use super::reader::key_of;
 use crate::swarm::ServiceName;
 
-/// One change of a service's labels; names come without the prefix.
+/// One change of a service's labels; names come as in [`super::Label`].
 pub enum Edit<'a> {
     /// Sets a label.
     Set(&'a str, &'a str),
@@ -20,11 +20,11 @@ pub fn update(service: &ServiceName, edits: &[Edit<'_>]) -> String {
         let argument = match edit {
             Edit::Set(name, value) => {
                 command.push_str(" --label-add ");
-                format!("{PREFIX}{name}={value}")
+                format!("{}={value}", key_of(name))
             }
             Edit::Remove(name) => {
                 command.push_str(" --label-rm ");
-                format!("{PREFIX}{name}")
+                key_of(name)
             }
         };
         command.push_str(&quoted(&argument));

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::fix::Edit;
-use super::reader::{Fault, Instead, Reader, Said, key};
-use super::{BadHost, Claim, Code, HostPattern, Label, Severity};
+use super::reader::{Fault, Instead, Reader, Said, Switch, items, key};
+use super::{BadHost, Code, HostPattern, Label, Severity};
 
 pub(super) const LABEL: Label = Label {
     name: "hosts",
@@ -20,22 +20,22 @@ pub(super) const LABEL: Label = Label {
 const MOST: usize = 64;
 
 /// The service's hosts. Valid items hold beside broken ones; with no valid one the hosts of before
-/// hold. They may be empty only in a default backend (`any_other`) without a problem.
+/// hold. They may be empty only in a default backend (`any_other` is on) without a problem.
 pub(super) fn read(
     reader: &mut Reader<'_>,
-    any_other: Option<&Claim>,
+    any_other: Switch,
     last: &BTreeSet<HostPattern>,
 ) -> BTreeSet<HostPattern> {
     let last = Some(last).filter(|hosts| !hosts.is_empty());
     let instead = || match any_other {
-        Some(_) if last.is_none() => Instead::default("the service is the default backend only"),
+        Switch::On if last.is_none() => Instead::default("the service is the default backend only"),
         _ => Instead::last_valid(last.map(list)),
     };
     let items = match reader.parse(&LABEL, instead, |value| Ok::<_, Fault>(items(value))) {
         Said::Value(items) => items,
         Said::Nonsense => return last.cloned().unwrap_or_default(),
         Said::Nothing => {
-            if any_other.is_none() {
+            if any_other == Switch::Off {
                 tell_no_hosts(reader, None, "the label is missing; the service is not routed");
             }
             return BTreeSet::new();
@@ -46,18 +46,12 @@ pub(super) fn read(
         tell_too_many(reader, items.len());
     }
     let hosts = parse_all(reader, considered);
-    if !hosts.is_empty() || (considered.is_empty() && any_other.is_some() && last.is_none()) {
+    if !hosts.is_empty() || (considered.is_empty() && any_other == Switch::On && last.is_none()) {
         return hosts;
     }
     let Instead { told, .. } = instead();
     tell_no_hosts(reader, Some(&items.join(",")), &format!("no valid host is named; {told}"));
     last.cloned().unwrap_or_default()
-}
-
-/// The list's items: trimmed, not empty, each once, in their order.
-fn items(value: &str) -> Vec<&str> {
-    let mut seen = BTreeSet::new();
-    value.split(',').map(str::trim).filter(|item| !item.is_empty() && seen.insert(*item)).collect()
 }
 
 /// The valid ones of the items; each other one is told.
@@ -185,8 +179,8 @@ mod tests {
         let good = a_service("web").serving("a.example,b.example");
         for broken in ["c d", "", &"x".repeat(4097)] {
             let reading = read_after(&good, &good.clone().serving(broken));
-            let claims = reading.intent.unwrap().claims;
-            let hosts: Vec<_> = claims.iter().map(ToString::to_string).collect();
+            let hosts = reading.intent.unwrap().hosts;
+            let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
             assert_eq!(hosts, ["a.example", "b.example"], "{broken}");
             assert!(
                 reading.problems.iter().any(|problem| problem

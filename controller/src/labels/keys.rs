@@ -1,27 +1,9 @@
-//! The keys of a service's labels, before any value is read: misplaced, not supported, unknown.
+//! The keys of a service's labels, before any value is read: misplaced, unknown.
 
 use super::fix::Edit;
-use super::reader::Reader;
-use super::{Code, LABELS, PREFIX, Severity};
+use super::reader::{Reader, key_of};
+use super::{Code, LABELS, OWN_PREFIX, PREFIX, Severity};
 use crate::swarm::Service;
-
-/// The labels of Interlock that this version ignores.
-pub(super) const NOT_YET: [&str; 14] = [
-    "context_root",
-    "context_root_rewrite",
-    "fail_timeout",
-    "ip_hash",
-    "max_fails",
-    "redirects",
-    "service_cluster",
-    "ssl_backend",
-    "ssl_backend_tls_verify",
-    "ssl_cert",
-    "ssl_key",
-    "ssl_only",
-    "ssl_passthrough",
-    "websocket_endpoints",
-];
 
 /// How much a key must resemble a label's name to be taken for a misspelling (Jaro, 0 to 1).
 const RESEMBLANCE: f64 = 0.7;
@@ -41,54 +23,41 @@ pub(super) enum Verdict {
 /// Whether a service carries any label of ours, at the right place or the wrong one.
 pub(super) fn any(service: &Service) -> bool {
     let misplaced = service.misplaced_labels.keys().any(|key| key.starts_with(PREFIX));
-    misplaced || ours(service).next().is_some()
+    misplaced || service.labels.keys().any(|key| key.starts_with(PREFIX))
 }
 
 /// Tells of every key that will have no effect.
 pub(super) fn check(reader: &mut Reader<'_>) -> Verdict {
     let service = reader.service;
     for name in ours(service) {
-        if NOT_YET.contains(&name) {
-            tell_unsupported(reader, name);
-        } else if !LABELS.iter().any(|label| label.name == name) {
+        if !LABELS.iter().any(|label| label.name == name) {
             tell_unknown(reader, name);
         }
     }
-    let verdict = match ours(service).next() {
-        Some(_) => Verdict::Read,
-        None => Verdict::Misplaced,
-    };
+    let placed = service.labels.keys().any(|key| key.starts_with(PREFIX));
+    let verdict = if placed { Verdict::Read } else { Verdict::Misplaced };
     tell_misplaced(reader, &verdict);
     verdict
 }
 
-/// The names of the service's labels of ours.
+/// The names of the service's labels of ours, as in [`super::Label`].
 fn ours(service: &Service) -> impl Iterator<Item = &str> {
-    service.labels.keys().filter_map(|key| key.strip_prefix(PREFIX))
-}
-
-fn value<'a>(service: &'a Service, name: &str) -> Option<&'a str> {
-    service.labels.get(&format!("{PREFIX}{name}")).map(String::as_str)
-}
-
-fn tell_unsupported(reader: &mut Reader<'_>, name: &str) {
-    let message = "not supported yet by this version; ignored";
-    let fix = reader.update(&[Edit::Remove(name)]);
-    let at = (&*format!("{PREFIX}{name}"), value(reader.service, name));
-    reader.tell(Code::UnsupportedLabel, Severity::Warning, at, message, fix);
+    let own = |key: &&String| key.starts_with(OWN_PREFIX);
+    let interlocks = service.labels.keys().filter_map(|key| key.strip_prefix(PREFIX));
+    interlocks.chain(service.labels.keys().filter(own).map(String::as_str))
 }
 
 fn tell_unknown(reader: &mut Reader<'_>, name: &str) {
-    let value = value(reader.service, name);
+    let key = key_of(name);
+    let value = reader.service.labels.get(&key).map(String::as_str);
     let (message, fix) = match meant(name) {
         Some(meant) => (
-            format!("no such label; did you mean `{PREFIX}{meant}`? It is ignored"),
+            format!("no such label; did you mean `{}`? It is ignored", key_of(meant)),
             reader.update(&[Edit::Remove(name), Edit::Set(meant, value.unwrap_or_default())]),
         ),
         None => ("no such label; it is ignored".to_owned(), reader.update(&[Edit::Remove(name)])),
     };
-    let at = (&*format!("{PREFIX}{name}"), value);
-    reader.tell(Code::UnknownLabel, Severity::Warning, at, message, fix);
+    reader.tell(Code::UnknownLabel, Severity::Warning, (&key, value), message, fix);
 }
 
 /// The label whose name resembles this one most.
@@ -97,7 +66,7 @@ fn meant(name: &str) -> Option<&'static str> {
         return None;
     }
     let name = name.trim().to_ascii_lowercase().replace(['-', '.'], "_");
-    let names = LABELS.iter().map(|label| label.name).chain(NOT_YET);
+    let names = LABELS.iter().map(|label| label.name);
     let (resemblance, meant) = names
         .map(|known| (strsim::jaro(&name, known), known))
         .max_by(|one, other| one.0.total_cmp(&other.0))?;
@@ -164,15 +133,6 @@ mod tests {
             "docker service update --label-rm com.docker.lb.netwrok \
              --label-add com.docker.lb.network=net web"
         );
-    }
-
-    #[test]
-    fn interlocks_other_labels_are_told_apart_from_unknown_ones() {
-        for name in NOT_YET {
-            let web = a_service("web").serving("a.example").label(name, "true");
-            assert_eq!(codes(&web), [Code::UnsupportedLabel], "{name}");
-            assert_eq!(intent(&web).port.get(), 80, "{name}");
-        }
     }
 
     #[test]

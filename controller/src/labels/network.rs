@@ -3,7 +3,7 @@
 use super::fix::{Edit, quoted};
 use super::problem::shown;
 use super::reader::{Fault, Instead, Reader, Said, key};
-use super::{Code, Label, STACK, Severity, Surroundings};
+use super::{Care, Code, Label, NodeCluster, ProxyService, STACK, Severity, Surroundings};
 use crate::swarm::{Network, Purpose};
 
 pub(super) const LABEL: Label = Label {
@@ -13,17 +13,22 @@ pub(super) const LABEL: Label = Label {
     about: "The network on which the proxy reaches the service, which must be attached to it. The \
             short name of a stack's network (`net` for `stack_net`) is accepted. Without the \
             label, a service on several networks uses one that the proxy is on \
-            (`--proxy-network`), else the first by name, and gets a warning.",
+            (`--proxy-network`, `--proxy-service`), else the first by name, and gets a warning.",
 };
 
 pub(super) fn read<'a>(
     reader: &mut Reader<'a>,
     surroundings: Surroundings<'a>,
+    cluster: &NodeCluster,
 ) -> Option<&'a Network> {
     let attached = attached(reader, surroundings);
+    let proxy = surroundings.proxies.get(cluster);
+    let is_on = |network: &Network| match proxy {
+        Some(proxy) => proxy.is_on(&network.id),
+        None => is_told(network, surroundings),
+    };
     // The proxy's networks come first: `false` sorts before `true`.
-    let default =
-        attached.iter().copied().min_by_key(|network| !proxy_is_on(network, surroundings));
+    let default = attached.iter().copied().min_by_key(|network| !is_on(network));
     let Some(default) = default else {
         tell_no_network(reader);
         return None;
@@ -55,8 +60,22 @@ pub(super) fn read<'a>(
             default
         }
     };
-    if !surroundings.proxy_networks.is_empty() && !proxy_is_on(chosen, surroundings) {
-        tell_without_proxy(reader, chosen);
+    match proxy.map(|proxy| proxy.service) {
+        _ if is_on(chosen) => {}
+        Some(ProxyService { care: Care::Controller, .. }) => {}
+        Some(ProxyService { care: Care::Owner, name }) => {
+            let fix = attach(&chosen.name, name.as_str());
+            tell_without_proxy(reader, chosen, fix);
+        }
+        None if surroundings.proxy_networks.is_empty() => {}
+        None => {
+            let fix = format!(
+                "{} (PROXY: the proxy's service), and start the controller with --proxy-network {} too",
+                attach(&chosen.name, "PROXY"),
+                quoted(&chosen.name),
+            );
+            tell_without_proxy(reader, chosen, fix);
+        }
     }
     Some(chosen)
 }
@@ -70,7 +89,8 @@ fn attached<'a>(reader: &Reader<'a>, surroundings: Surroundings<'a>) -> Vec<&'a 
     attached
 }
 
-fn proxy_is_on(network: &Network, surroundings: Surroundings<'_>) -> bool {
+/// Whether somebody told that the proxy is on a network.
+fn is_told(network: &Network, surroundings: Surroundings<'_>) -> bool {
     surroundings.proxy_networks.contains(&network.name)
         || surroundings.proxy_networks.contains(network.id.as_str())
 }
@@ -92,25 +112,25 @@ fn choices(attached: &[&Network]) -> String {
 fn tell_no_network(reader: &mut Reader<'_>) {
     let message = "the service is attached to no overlay network; it is not routed";
     let fix = format!(
-        "docker service update --network-add NETWORK {} (NETWORK: one that the proxy is on)",
-        quoted(reader.service.name.as_str())
+        "{} (NETWORK: one that the proxy is on)",
+        attach("NETWORK", reader.service.name.as_str())
     );
     reader.tell(Code::NoNetwork, Severity::Error, (&key(&LABEL), None), message, fix);
 }
 
-fn tell_without_proxy(reader: &mut Reader<'_>, network: &Network) {
+fn tell_without_proxy(reader: &mut Reader<'_>, network: &Network, fix: String) {
     let message = format!(
         "the proxy is not on network `{}`; the service is routed there all the same, and its \
          requests will fail",
         shown(&network.name)
     );
-    let name = quoted(&network.name);
-    let fix = format!(
-        "docker service update --network-add {name} PROXY (PROXY: the proxy's service), and start \
-         the controller with --proxy-network {name} too"
-    );
     let at = (&*key(&LABEL), None);
     reader.tell(Code::NetworkWithoutProxy, Severity::Error, at, message, fix);
+}
+
+/// The command that attaches a service to a network.
+fn attach(network: &str, service: &str) -> String {
+    format!("docker service update --network-add {} {}", quoted(network), quoted(service))
 }
 
 #[cfg(test)]
@@ -170,6 +190,20 @@ mod tests {
     fn a_network_that_the_proxy_is_not_on_is_told() {
         let expected = ("id-shop_back".to_owned(), vec![Code::NetworkWithoutProxy]);
         assert_eq!(chosen(&shop().proxy_on("shop_front"), Some("back")), expected);
+    }
+
+    #[test]
+    fn where_the_proxys_service_is_known_its_networks_count() {
+        let owned = shop().proxy_on("nowhere").proxy("envoy", Care::Owner);
+        let web = a_service("web").serving("a.example").on(&["mesh"]);
+        let problems = owned.read(&web).unwrap().problems;
+        assert_eq!(problems[0].code, Code::NetworkWithoutProxy);
+        assert_eq!(problems[0].fix, "docker service update --network-add mesh envoy");
+        let managed = shop().proxy("envoy", Care::Controller);
+        assert_eq!(managed.read(&web).unwrap().problems, []);
+        let ambiguous = vec![Code::AmbiguousNetwork];
+        let on_front = owned.proxy_attached("shop_front");
+        assert_eq!(chosen(&on_front, None), ("id-shop_front".to_owned(), ambiguous));
     }
 
     #[test]

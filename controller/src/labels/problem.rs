@@ -146,8 +146,8 @@ codes! {
         "The service is attached to several networks and names none. One that the proxy is on is used, else the first by name.",
         "Set `network`.";
     NetworkWithoutProxy "network-without-proxy":
-        "The proxy is not on the service's network (`--proxy-network`): its requests would find no way.",
-        "Attach the proxy to the network, or name another one in `network`.";
+        "The proxy is not on the service's network (`--proxy-network`, `--proxy-service`): its requests find no way.",
+        "Attach the proxy to the network (or let `--manage-proxy` do it), or name another one in `network`.";
     BadBackendMode "bad-backend-mode":
         "`backend_mode` is neither `task` nor `vip`. `task` holds.",
         "Write `task` or `vip`.";
@@ -160,6 +160,66 @@ codes! {
     StickyWithVip "sticky-with-vip":
         "`sticky_session_cookie` with `backend_mode=vip`: Swarm chooses the task. The service is routed, and its sessions are not sticky.",
         "Drop one of the two labels.";
+    IpHashWithSticky "ip-hash-with-sticky":
+        "`ip_hash` beside `sticky_session_cookie`. The cookie wins.",
+        "Drop one of the two labels.";
+    IpHashWithVip "ip-hash-with-vip":
+        "`ip_hash` with `backend_mode=vip`: Swarm chooses the task. It has no effect.",
+        "Drop one of the two labels.";
+    BadPath "bad-path":
+        "`context_root`, or an item of `websocket_endpoints`, is no path. The last valid context root holds; without one, the service is not routed. The other items hold.",
+        "Write a path such as `/app`; what a URL must escape, as in a URL.";
+    BadClusterName "bad-cluster-name":
+        "`service_cluster` is no name. The last valid one holds; without one, the service is not routed.",
+        "Write the name of Envoy's node cluster.";
+    BadSecretName "bad-secret-name":
+        "A label that names a secret has another value. It has no effect.",
+        "Write a name that `docker secret ls` shows.";
+    UnknownSecret "unknown-secret":
+        "The Swarm has no secret of this name. The hosts answer plain HTTP only; tasks that should prove their name are not reached.",
+        "Create the secret, or correct the name.";
+    SecretWithoutProxy "secret-without-proxy":
+        "The secret is not mounted into the proxy's service. The hosts answer plain HTTP only; tasks that should prove their name are not reached.",
+        "Mount it (`docker service update --secret-add`), or let `--manage-proxy` do it.";
+    CertificateRefused "certificate-refused":
+        "A proxy cannot use the certificate, the key or the authority: the file is missing there, broken, or the two do not belong together. TLS connections for the hosts fail; all others go on.",
+        "Replace the secret by one that is whole; the message has Envoy's words.";
+    KeyWithoutCertificate "key-without-certificate":
+        "`ssl_key` without `ssl_cert`. The hosts answer plain HTTP only.",
+        "Set `ssl_cert`.";
+    SslOnlyWithoutTls "ssl-only-without-tls":
+        "`ssl_only` without `ssl_cert` and `ssl_passthrough`. Plain HTTP is served.",
+        "Set one of them, or drop `ssl_only`.";
+    LabelWithPassthrough "label-with-passthrough":
+        "A label about HTTP, or about TLS at the proxy, beside `ssl_passthrough`. It has no effect.",
+        "Drop one of the two labels.";
+    BadTlsVerify "bad-tls-verify":
+        "`ssl_backend_tls_verify` is neither `none` nor `optional` nor `required`. `none` holds.",
+        "Write one of the three.";
+    OptionalTlsVerify "optional-tls-verify":
+        "`ssl_backend_tls_verify=optional` checks nothing.",
+        "Write `required` or `none`.";
+    IdleBackendLabel "idle-backend-label":
+        "A label about TLS to the tasks, without `ssl_backend`. It has no effect.",
+        "Set `ssl_backend`, or drop the label.";
+    BadBackendProtocol "bad-backend-protocol":
+        "`waggle.backend_protocol` is neither `http1` nor `h2`. `http1` holds.",
+        "Write one of the two.";
+    BadRedirect "bad-redirect":
+        "An item of `redirects` is no redirect. The others hold.",
+        "Write `http://source,https://target`; the source's host must be in `hosts`.";
+    RedirectLoop "redirect-loop":
+        "A redirect leads clients round and round. It is ignored.",
+        "Drop it, or name another target.";
+    BadMaxFails "bad-max-fails":
+        "`max_fails` is no number from 0 to 1000000. No task is ejected.",
+        "Write a number.";
+    BadDuration "bad-duration":
+        "`fail_timeout` is no duration. `10s` holds.",
+        "Write seconds, or a number with a unit, such as `30s`.";
+    FailTimeoutAlone "fail-timeout-alone":
+        "`fail_timeout` without `max_fails`. It has no effect.",
+        "Set `max_fails`, or drop the label.";
     BadBoolean "bad-boolean":
         "A label that is on or off has another value. Its default holds.",
         "Write `true` or `false`.";
@@ -169,9 +229,6 @@ codes! {
     UnknownLabel "unknown-label":
         "A `com.docker.lb.*` label that does not exist. It is ignored.",
         "Correct the spelling, or remove it.";
-    UnsupportedLabel "unsupported-label":
-        "A label of Interlock that this version does not implement yet. It is ignored.",
-        "Nothing, if the service works without it.";
     SharesHost "shares-host":
         "Several services share a host; their endpoints form one pool.",
         "Nothing, if it is meant: that is what a canary is.";

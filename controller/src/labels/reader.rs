@@ -1,8 +1,10 @@
 //! Reading the labels of one service: values out, problems gathered.
 
+use std::collections::BTreeSet;
+
 use super::fix::{Edit, update};
 use super::problem::{Code, Problem, Severity};
-use super::{Label, PREFIX};
+use super::{Label, OWN_PREFIX, PREFIX};
 use crate::swarm::Service;
 
 /// The longest value that is looked at, in bytes.
@@ -13,6 +15,8 @@ pub(super) struct Reader<'a> {
     /// The service.
     pub(super) service: &'a Service,
     problems: Vec<Problem>,
+    /// Labels that count as absent.
+    ignored: BTreeSet<&'static str>,
 }
 
 /// What a service says by one label.
@@ -24,6 +28,15 @@ pub(super) enum Said<T> {
     Nonsense,
     /// This.
     Value(T),
+}
+
+/// A label that is on or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Switch {
+    /// It says so.
+    On,
+    /// It says so, nothing, or nonsense.
+    Off,
 }
 
 /// Why a value is invalid.
@@ -62,7 +75,7 @@ impl Instead {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(service: &'a Service) -> Self {
-        Self { service, problems: Vec::new() }
+        Self { service, problems: Vec::new(), ignored: BTreeSet::new() }
     }
 
     /// The problems so far, sorted, each once.
@@ -70,6 +83,40 @@ impl<'a> Reader<'a> {
         self.problems.sort();
         self.problems.dedup();
         self.problems
+    }
+
+    /// What the service says by a label, as it is written.
+    pub(super) fn written(&self, label: &Label) -> Option<&'a str> {
+        let ignored = self.ignored.contains(label.name);
+        let written = self.service.labels.get(&key(label)).map(String::as_str);
+        written.filter(|_| !ignored)
+    }
+
+    /// Lets a label count as absent from now on.
+    pub(super) fn ignore(&mut self, label: &'static Label) {
+        self.ignored.insert(label.name);
+    }
+
+    /// A label that is on or off; off is the default.
+    pub(super) fn switch(&mut self, label: &Label) -> Switch {
+        let fix = self.update(&[Edit::Set(label.name, "true")]);
+        let instead = || Instead::default("the default, `false`, holds");
+        let said = self.parse(label, instead, |value| {
+            boolean(value).ok_or_else(|| Fault {
+                code: Code::BadBoolean,
+                message: "neither `true` nor `false` (nor `1`, `0`, `yes`, `no`, `on`, `off`)"
+                    .into(),
+                fix,
+            })
+        });
+        if said == Said::Value(true) { Switch::On } else { Switch::Off }
+    }
+
+    /// Warns of a label that has no effect because of another one, and says how to remove it.
+    pub(super) fn tell_idle(&mut self, code: Code, label: &Label, message: impl Into<String>) {
+        let fix = self.update(&[Edit::Remove(label.name)]);
+        let at = (&*key(label), self.written(label));
+        self.tell(code, Severity::Warning, at, message, fix);
     }
 
     /// A label's value, blanks around it dropped, made a type by `parse`; where that fails, the
@@ -80,14 +127,13 @@ impl<'a> Reader<'a> {
         instead: impl Fn() -> Instead,
         parse: impl FnOnce(&'a str) -> Result<T, Fault>,
     ) -> Said<T> {
-        let key = key(label);
-        let Some(written) = self.service.labels.get(&key) else { return Said::Nothing };
+        let Some(written) = self.written(label) else { return Said::Nothing };
         match within_limit(written).and_then(|value| parse(value.trim())) {
             Ok(value) => Said::Value(value),
             Err(fault) => {
                 let Instead { severity, told } = instead();
                 let message = format!("{}; {told}", fault.message);
-                self.tell(fault.code, severity, (&key, Some(written)), message, fault.fix);
+                self.tell(fault.code, severity, (&key(label), Some(written)), message, fault.fix);
                 Said::Nonsense
             }
         }
@@ -114,7 +160,18 @@ impl<'a> Reader<'a> {
 
 /// A label's key on a service.
 pub(super) fn key(label: &Label) -> String {
-    format!("{PREFIX}{}", label.name)
+    key_of(label.name)
+}
+
+/// The key of a label by its name, which has a prefix already where it is one of our own.
+pub(crate) fn key_of(name: &str) -> String {
+    if name.starts_with(OWN_PREFIX) { name.to_owned() } else { format!("{PREFIX}{name}") }
+}
+
+/// The items of a list: trimmed, not empty, each once, in their order.
+pub(super) fn items(value: &str) -> Vec<&str> {
+    let mut seen = BTreeSet::new();
+    value.split(',').map(str::trim).filter(|item| !item.is_empty() && seen.insert(*item)).collect()
 }
 
 fn within_limit(value: &str) -> Result<&str, Fault> {

@@ -45,25 +45,24 @@ pub(super) fn read(reader: &mut Reader<'_>, vip: Option<Vip>) -> Affinity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::labels::Backend;
     use crate::labels::testing::{a_service, codes, intent};
 
-    fn sticky(name: &str) -> Backend {
-        Backend::Tasks(Affinity::Cookie(CookieName::parse(name).unwrap()))
+    fn sticky(name: &str) -> Affinity {
+        Affinity::Cookie(CookieName::parse(name).unwrap())
     }
 
     #[test]
     fn a_cookie_makes_sessions_sticky() {
         let web = a_service("web").serving("a.example").label("sticky_session_cookie", " SID ");
         assert_eq!(codes(&web), []);
-        assert_eq!(intent(&web).backend, sticky("SID"));
+        assert_eq!(intent(&web).pool.affinity, sticky("SID"));
     }
 
     #[test]
     fn a_bad_cookie_name_is_told_and_the_service_routed() {
         let web = a_service("web").serving("a.example").label("sticky_session_cookie", "a b");
         assert_eq!(codes(&web), [Code::BadCookieName]);
-        assert_eq!(intent(&web).backend, Backend::Tasks(Affinity::None));
+        assert_eq!(intent(&web).pool.affinity, Affinity::None);
     }
 
     #[test]
@@ -74,7 +73,7 @@ mod tests {
             .label("backend_mode", "vip")
             .label("sticky_session_cookie", "SID");
         assert_eq!(codes(&web), [Code::StickyWithVip]);
-        assert!(matches!(intent(&web).backend, Backend::Vip(_)));
+        assert_eq!(intent(&web).pool.affinity, Affinity::None);
     }
 
     #[test]
@@ -85,6 +84,6 @@ mod tests {
             .label("sticky_session_cookie", "SID")
             .dnsrr();
         assert_eq!(codes(&web), [Code::VipWithoutAddress]);
-        assert_eq!(intent(&web).backend, sticky("SID"));
+        assert_eq!(intent(&web).pool.affinity, sticky("SID"));
     }
 }

@@ -1,13 +1,16 @@
 //! Builders for tests: services, tasks and swarms in a line each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use super::{Code, Intent, Kept, PREFIX, Reading, Surroundings};
+use super::reader::key_of;
+use super::{
+    Care, Code, Intent, Kept, NodeCluster, PREFIX, Proxies, ProxyService, Reading, Surroundings,
+};
 use crate::swarm::{
-    Network, NetworkId, NodeId, Picture, Purpose, Resolution, Scale, Service, ServiceId,
-    ServiceName, Task, TaskId, TaskState, Update,
+    MountedSecret, Network, NetworkId, NodeId, Picture, Purpose, Resolution, Scale, SecretId,
+    Service, ServiceId, ServiceName, Task, TaskId, TaskState, Update,
 };
 
 /// A service of one replica on network `net`, without labels. Its ID is `id-` and its name.
@@ -31,13 +34,13 @@ pub(crate) fn a_service(name: &str) -> Service {
 impl Service {
     /// Sets a label of ours.
     pub(crate) fn label(mut self, name: &str, value: &str) -> Self {
-        self.labels.insert(format!("{PREFIX}{name}"), value.to_owned());
+        self.labels.insert(key_of(name), value.to_owned());
         self
     }
 
     /// Takes a label of ours away.
     pub(crate) fn without(mut self, name: &str) -> Self {
-        self.labels.remove(&format!("{PREFIX}{name}"));
+        self.labels.remove(&key_of(name));
         self
     }
 
@@ -85,6 +88,7 @@ impl Service {
 pub(crate) struct Swarm {
     pub(crate) picture: Picture,
     pub(crate) proxy_networks: BTreeSet<String>,
+    pub(crate) proxies: BTreeMap<NodeCluster, ProxyService>,
 }
 
 /// A swarm with network `net` and nothing else.
@@ -112,6 +116,38 @@ impl Swarm {
     /// Tells that the proxy is on a network.
     pub(crate) fn proxy_on(mut self, network: &str) -> Self {
         self.proxy_networks.insert(network.to_owned());
+        self
+    }
+
+    /// Adds the service of the default cluster's proxies, on no network and without secrets.
+    pub(crate) fn proxy(mut self, name: &str, care: Care) -> Self {
+        let proxy = ProxyService { name: ServiceName::new(name), care };
+        self.proxies.insert(NodeCluster::default(), proxy);
+        self.service(a_service(name).on(&[]))
+    }
+
+    /// Attaches the default cluster's proxies to a network.
+    pub(crate) fn proxy_attached(self, network: &str) -> Self {
+        self.with_proxy(|proxy| proxy.networks.push(NetworkId::new(format!("id-{network}"))))
+    }
+
+    /// Mounts a secret into the default cluster's proxies. Its ID is `id-` and its name.
+    pub(crate) fn holding(self, name: &str, target: &str) -> Self {
+        let id = SecretId::new(format!("id-{name}"));
+        let secret = MountedSecret { id, name: name.to_owned(), target: target.to_owned() };
+        self.with_proxy(|proxy| proxy.secrets.push(secret))
+    }
+
+    fn with_proxy(mut self, change: impl FnOnce(&mut Service)) -> Self {
+        let name = &self.proxies[&NodeCluster::default()].name;
+        change(self.picture.services.values_mut().find(|it| it.name == *name).unwrap());
+        self
+    }
+
+    /// Tells which secrets there are, and that there are no others.
+    pub(crate) fn secrets(mut self, names: &[&str]) -> Self {
+        let secrets = names.iter().map(|name| ((*name).to_owned(), SecretId::new(*name)));
+        self.picture.secrets = Some(secrets.collect());
         self
     }
 
@@ -156,11 +192,16 @@ impl Swarm {
 
     /// Reads a service's labels in these surroundings.
     pub(crate) fn read(&self, service: &Service) -> Option<Reading> {
-        super::read(service, self.surroundings(), &Kept::default())
+        self.read_after(&Kept::default(), service)
     }
 
-    fn surroundings(&self) -> Surroundings<'_> {
-        Surroundings { networks: &self.picture.networks, proxy_networks: &self.proxy_networks }
+    fn read_after(&self, kept: &Kept, service: &Service) -> Option<Reading> {
+        let surroundings = Surroundings {
+            networks: &self.picture.networks,
+            proxy_networks: &self.proxy_networks,
+            proxies: &Proxies::of(&self.picture, &self.proxies),
+        };
+        super::read(service, surroundings, kept)
     }
 }
 
@@ -173,7 +214,7 @@ pub(crate) fn read(service: &Service) -> Option<Reading> {
 pub(crate) fn read_after(before: &Service, now: &Service) -> Reading {
     let swarm = a_swarm();
     let kept = swarm.read(before).unwrap().kept;
-    super::read(now, swarm.surroundings(), &kept).unwrap()
+    swarm.read_after(&kept, now).unwrap()
 }
 
 /// What a service asks for; it must ask for something.
@@ -184,7 +225,7 @@ pub(crate) fn intent(service: &Service) -> Intent {
 
 /// The hosts that a service asks for.
 pub(crate) fn hosts(service: &Service) -> Vec<String> {
-    intent(service).claims.iter().map(ToString::to_string).collect()
+    intent(service).hosts.iter().map(ToString::to_string).collect()
 }
 
 /// The codes of a service's problems.

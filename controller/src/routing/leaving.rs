@@ -7,26 +7,24 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use super::{Endpoint, Pool, PoolName, Presence, Target, Turn};
-use crate::labels::Claim;
+use super::{Endpoint, Pool, PoolName, Presence, Routes, Target, Turn};
+use crate::labels::NodeCluster;
 use crate::swarm::{Picture, TaskId};
 
 /// Puts into each empty pool the endpoints that answered its claims in the last turn, if their
 /// tasks are gone for less than `linger`. Tells since when each of these tasks is missed.
 pub(super) fn keep(
-    pools: &mut BTreeMap<PoolName, Pool>,
-    routes: &BTreeMap<Claim, PoolName>,
+    clusters: &mut BTreeMap<NodeCluster, Routes>,
     picture: &Picture,
     last: &Turn,
     now: SystemTime,
     linger: Duration,
 ) -> BTreeMap<TaskId, SystemTime> {
     let mut missed = BTreeMap::new();
-    let mut kept: BTreeMap<&PoolName, Vec<Endpoint>> = BTreeMap::new();
-    for (claim, name) in routes {
-        let Some(pool) = pools.get(name).filter(|pool| pool.endpoints.is_empty()) else { continue };
-        let before = last.routing.routes.get(claim).and_then(|it| last.routing.pools.get(it));
-        for endpoint in before.into_iter().flat_map(|pool| &pool.endpoints) {
+    for (cluster, routes) in clusters {
+        let Some(before) = last.routing.clusters.get(cluster) else { continue };
+        let mut kept: BTreeMap<PoolName, Vec<Endpoint>> = BTreeMap::new();
+        for (name, pool, endpoint) in lost(routes, before) {
             let Target::Task { task, node, .. } = &endpoint.target else { continue };
             let since = *last.missed.get(task).unwrap_or(&now);
             // A clock that was set back ends the wait, too.
@@ -37,15 +35,33 @@ pub(super) fn keep(
             missed.insert(task.clone(), since);
             let presence = Presence::Leaving;
             let target = Target::Task { task: task.clone(), node: node.clone(), presence };
-            kept.entry(name).or_default().push(Endpoint { target, ..endpoint.clone() });
+            kept.entry(name.clone()).or_default().push(Endpoint { target, ..endpoint.clone() });
         }
-    }
-    for (name, endpoints) in kept {
-        if let Some(pool) = pools.get_mut(name) {
-            pool.endpoints = super::pool::in_order(endpoints);
+        for (name, endpoints) in kept {
+            if let Some(pool) = routes.pools.get_mut(&name) {
+                pool.endpoints = super::pool::in_order(endpoints);
+            }
         }
     }
     missed
+}
+
+/// The endpoints of `before` that answered what an empty pool answers now, each with that pool.
+fn lost<'a>(
+    now: &'a Routes,
+    before: &'a Routes,
+) -> impl Iterator<Item = (&'a PoolName, &'a Pool, &'a Endpoint)> {
+    let paths = now.sites.iter().flat_map(|(host, site)| {
+        site.paths.iter().map(move |(path, route)| (host, path, &route.pool))
+    });
+    paths.flat_map(move |(host, path, name)| {
+        let empty = now.pools.get(name).filter(|pool| pool.endpoints.is_empty());
+        empty.into_iter().flat_map(move |pool| {
+            let before = before.pool_of(host, path).and_then(|name| before.pools.get(name));
+            let endpoints = before.into_iter().flat_map(|pool| &pool.endpoints);
+            endpoints.map(move |endpoint| (name, pool, endpoint))
+        })
+    })
 }
 
 /// Whether an endpoint is gone because its task was told to stop: not because the task died, nor

@@ -2,9 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Ledger;
 use crate::labels::fix::{Edit, update};
-use crate::labels::{Affinity, Backend, Claim, Code, HostPattern, Intent, Problem, Severity};
-use crate::swarm::ServiceId;
+use crate::labels::{
+    Affinity, Backend, Claim, Code, Host, HostPattern, Intent, Plain, Problem, Redirect, Scheme,
+    Severity, Site, Tls,
+};
+use crate::swarm::{Picture, ServiceId};
 
 /// Who may join a claim that another service holds (`--share-hosts`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -41,33 +45,77 @@ impl Grant {
     }
 }
 
-/// Gives each claim to its incumbent among `holders`; without one, to the oldest service that asks
-/// for it (by creation, then by ID).
+/// What became of all claims.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Grants {
+    /// Who answers each claim.
+    pub(super) claims: BTreeMap<Claim, Grant>,
+    /// Who holds each host: whose certificate, `ssl_only` and redirects apply.
+    pub(super) sites: BTreeMap<Site, ServiceId>,
+}
+
+impl Grants {
+    /// The service that holds a claim.
+    pub(super) fn owner(&self, claim: &Claim) -> Option<&ServiceId> {
+        self.claims.get(claim).map(|grant| &grant.owner)
+    }
+
+    /// Whether this service answers a claim.
+    pub(super) fn includes(&self, claim: &Claim, service: &ServiceId) -> bool {
+        self.claims.get(claim).is_some_and(|grant| grant.includes(service))
+    }
+
+    /// The holder of each claim.
+    pub(super) fn holders(&self) -> BTreeMap<Claim, ServiceId> {
+        self.claims.iter().map(|(claim, to)| (claim.clone(), to.owner.clone())).collect()
+    }
+}
+
+/// Gives each claim, and each host, to its incumbent of the last turn; without one, to the oldest
+/// service that asks for it (by creation, then by ID).
 pub(super) fn settle(
     intents: &BTreeMap<ServiceId, Intent>,
-    holders: &BTreeMap<Claim, ServiceId>,
+    last: &Ledger,
     share: ShareHosts,
-) -> BTreeMap<Claim, Grant> {
-    let mut claimants: BTreeMap<&Claim, Vec<&Intent>> = BTreeMap::new();
+) -> Grants {
+    let mut claimants: BTreeMap<Claim, Vec<&Intent>> = BTreeMap::new();
     for intent in intents.values() {
-        for claim in &intent.claims {
+        for claim in intent.claims() {
             claimants.entry(claim).or_default().push(intent);
         }
     }
     let settled = claimants.into_iter().filter_map(|(claim, claimants)| {
-        let holder = holders.get(claim);
-        let owner = claimants.iter().min_by_key(|intent| {
-            (Some(&intent.service) != holder, intent.created_at, &intent.service)
-        })?;
+        let owner = first(&claimants, last.holders.get(&claim))?;
         let others = claimants.iter().filter(|intent| intent.service != owner.service);
         let (joiners, refused): (Vec<_>, Vec<_>) =
             others.partition(|intent| may_join(intent, owner, share));
         let ids = |intents: Vec<&&Intent>| intents.iter().map(|it| it.service.clone()).collect();
         let grant =
             Grant { owner: owner.service.clone(), joiners: ids(joiners), refused: ids(refused) };
-        Some((claim.clone(), grant))
+        Some((claim, grant))
     });
-    settled.collect()
+    let claims: BTreeMap<Claim, Grant> = settled.collect();
+
+    let mut answering: BTreeMap<&Site, Vec<&Intent>> = BTreeMap::new();
+    for (claim, grant) in &claims {
+        let members = grant.members();
+        let members = members.iter().filter_map(|id| intents.get(id));
+        answering.entry(&claim.site).or_default().extend(members);
+    }
+    let held = answering.into_iter().filter_map(|(site, members)| {
+        let holder = first(&members, last.sites.get(site))?;
+        Some((site.clone(), holder.service.clone()))
+    });
+    let sites = held.collect();
+    Grants { claims, sites }
+}
+
+/// The incumbent; without one, the oldest.
+fn first<'a>(intents: &[&'a Intent], incumbent: Option<&ServiceId>) -> Option<&'a Intent> {
+    let order = |intent: &&Intent| {
+        (Some(&intent.service) != incumbent, intent.created_at, intent.service.clone())
+    };
+    intents.iter().copied().min_by_key(order)
 }
 
 fn may_join(joiner: &Intent, owner: &Intent, share: ShareHosts) -> bool {
@@ -78,32 +126,72 @@ fn may_join(joiner: &Intent, owner: &Intent, share: ShareHosts) -> bool {
     }
 }
 
-/// What a service asks its pool to be; a virtual IP asks for nothing.
-fn affinity(intent: &Intent) -> Option<&Affinity> {
-    match &intent.backend {
-        Backend::Tasks(affinity) => Some(affinity),
-        Backend::Vip(_) => None,
-    }
-}
-
-/// What the services that meet at a claim should know of each other.
+/// What the services that meet at a claim or at a host should know of each other.
 pub(super) fn problems(
-    grants: &BTreeMap<Claim, Grant>,
+    grants: &Grants,
     intents: &BTreeMap<ServiceId, Intent>,
+    picture: &Picture,
     share: ShareHosts,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (claim, grant) in grants {
+    for (claim, grant) in &grants.claims {
         let Some(owner) = intents.get(&grant.owner) else { continue };
         let joiners: Vec<_> = grant.joiners.iter().filter_map(|id| intents.get(id)).collect();
         problems.extend(meeting(claim, owner, &joiners));
         for joiner in joiners {
-            problems.extend(differing(claim, owner, joiner));
+            problems.extend(differing(claim, owner, joiner, picture));
         }
         let refused = grant.refused.iter().filter_map(|id| intents.get(id));
         problems.extend(refused.map(|refused| refusal(claim, owner, refused, share)));
+        for member in grant.members().iter().filter_map(|id| intents.get(id)) {
+            let holder = grants.sites.get(&claim.site).and_then(|id| intents.get(id));
+            problems.extend(holder.and_then(|holder| overruled(claim, holder, member, picture)));
+        }
     }
     problems
+}
+
+/// The labels by which two services differ at a claim that they share. A virtual IP asks for no
+/// affinity.
+fn differences(joiner: &Intent, owner: &Intent) -> Vec<&'static str> {
+    let affinity = |intent: &Intent| match (&intent.backend, &intent.pool.affinity) {
+        (Backend::Vip(_), _) => None,
+        (Backend::Tasks, affinity) => Some(affinity.clone()),
+    };
+    let asked = affinity(joiner);
+    let applied = affinity(owner).unwrap_or(Affinity::None);
+    let (one, other) = ((&joiner.pool, &joiner.route), (&owner.pool, &owner.route));
+    let all: [(bool, &[&'static str]); 6] = [
+        (asked.is_some_and(|it| it != applied), &["sticky_session_cookie", "ip_hash"]),
+        (one.0.ejection != other.0.ejection, &["max_fails", "fail_timeout"]),
+        (
+            one.0.transport != other.0.transport,
+            &["ssl_backend", "ssl_backend_tls_verify", "waggle.backend_ca", "waggle.backend_name"],
+        ),
+        (one.0.protocol != other.0.protocol, &["waggle.backend_protocol"]),
+        (one.1.rewrite != other.1.rewrite, &["context_root_rewrite"]),
+        (one.1.long_lived != other.1.long_lived, &["websocket_endpoints"]),
+    ];
+    all.into_iter().filter(|(differ, _)| *differ).flat_map(|(_, labels)| labels).copied().collect()
+}
+
+/// What a service asks for a host that another one holds, by label: only what it asks for itself.
+fn overruled_labels(member: &Intent, holder: &Intent, host: &Host) -> Vec<&'static str> {
+    fn redirects<'a>(it: &'a Intent, host: &Host) -> [Option<&'a Redirect>; 2] {
+        [Scheme::Http, Scheme::Https].map(|scheme| it.site.redirects.on(scheme, host))
+    }
+    let (asked, applied) = (&member.site, &holder.site);
+    let tls = asked.tls != Tls::None && asked.tls != applied.tls;
+    let labels: &[_] =
+        if asked.tls == Tls::Passthrough { &["ssl_passthrough"] } else { &["ssl_cert", "ssl_key"] };
+    let redirect =
+        redirects(member, host) != [None; 2] && redirects(member, host) != redirects(holder, host);
+    let all: [(bool, &[&'static str]); 3] = [
+        (tls, labels),
+        (asked.plain != Plain::Served && asked.plain != applied.plain, &["ssl_only"]),
+        (redirect, &["redirects"]),
+    ];
+    all.into_iter().filter(|(differ, _)| *differ).flat_map(|(_, labels)| labels).copied().collect()
 }
 
 /// Tells owner and joiners that they share a claim. Whoever joins a host with differing options is
@@ -111,57 +199,76 @@ pub(super) fn problems(
 fn meeting(claim: &Claim, owner: &Intent, joiners: &[&Intent]) -> Vec<Problem> {
     let Some(first) = joiners.first() else { return Vec::new() };
     let names = names(joiners);
-    let to_owner = match claim {
-        Claim::Host(host) => format!("`{}` answers `{host}` together with {names}", owner.name),
-        Claim::AnyOther => {
-            format!("`{}` is the default backend together with {names}", owner.name)
-        }
+    let together = |name: &dyn std::fmt::Display, others: &str| match &claim.site.host {
+        Host::Named(_) => format!("`{name}` answers {} together with {others}", place(claim)),
+        Host::AnyOther => format!("`{name}` is {} together with {others}", place(claim)),
     };
-    let mut told = vec![shared(claim, owner, &to_owner, first)];
-    for joiner in joiners.iter().filter(|it| claim.host().is_none() || agree(it, owner)) {
-        let (name, holder) = (&joiner.name, &owner.name);
-        let to_joiner = match claim {
-            Claim::Host(host) => format!("`{name}` answers `{host}` together with `{holder}`"),
-            Claim::AnyOther => format!("`{name}` is the default backend together with `{holder}`"),
-        };
-        told.push(shared(claim, joiner, &to_joiner, joiner));
+    let mut told = vec![shared(claim, owner, &together(&owner.name, &names), first)];
+    let is_default = claim.site.host == Host::AnyOther;
+    for joiner in joiners.iter().filter(|it| is_default || differences(it, owner).is_empty()) {
+        let who = together(&joiner.name, &format!("`{}`", owner.name));
+        told.push(shared(claim, joiner, &who, joiner));
     }
     told
 }
 
 /// One side of a shared claim; the fix takes it from the joiner.
 fn shared(claim: &Claim, to: &Intent, who: &str, joiner: &Intent) -> Problem {
-    let (code, severity) = match claim {
-        Claim::Host(_) => (Code::SharesHost, Severity::Information),
-        Claim::AnyOther => (Code::TwoDefaultBackends, Severity::Warning),
+    let (code, severity) = match claim.site.host {
+        Host::Named(_) => (Code::SharesHost, Severity::Information),
+        Host::AnyOther => (Code::TwoDefaultBackends, Severity::Warning),
     };
     let message = format!("{who}: their endpoints form one pool");
     let fix = format!("Nothing if it is meant, as for a canary; else {}", yielding(claim, joiner));
     problem(code, severity, to, claim, message, fix)
 }
 
-fn agree(joiner: &Intent, owner: &Intent) -> bool {
-    let applied = affinity(owner).unwrap_or(&Affinity::None);
-    affinity(joiner).is_none_or(|asked| asked == applied)
+fn differing(claim: &Claim, owner: &Intent, joiner: &Intent, picture: &Picture) -> Option<Problem> {
+    let labels = differences(joiner, owner);
+    let (told, fix) = adoption(&labels, owner, joiner, picture)?;
+    let message = format!(
+        "{} is held by `{}`, whose options apply; this service differs in {told}",
+        held(claim),
+        owner.name
+    );
+    Some(problem(Code::OptionsDiffer, Severity::Warning, joiner, claim, message, fix))
 }
 
-fn differing(claim: &Claim, owner: &Intent, joiner: &Intent) -> Option<Problem> {
-    if agree(joiner, owner) {
-        return None;
-    }
-    let (applied, edit) = match affinity(owner) {
-        Some(Affinity::Cookie(cookie)) => (
-            format!("sticky sessions by cookie `{}`", cookie.as_str()),
-            Edit::Set("sticky_session_cookie", cookie.as_str()),
-        ),
-        Some(Affinity::None) | None => {
-            ("no sticky sessions".to_owned(), Edit::Remove("sticky_session_cookie"))
-        }
+fn overruled(
+    claim: &Claim,
+    holder: &Intent,
+    member: &Intent,
+    picture: &Picture,
+) -> Option<Problem> {
+    let labels = overruled_labels(member, holder, &claim.site.host);
+    let (told, fix) = adoption(&labels, holder, member, picture)?;
+    let message = format!(
+        "host `{}` is held by `{}`, whose {told} apply to all of its paths; set them there",
+        claim.site.host, holder.name
+    );
+    let fix = format!("{fix}, or give them to `{}`", holder.name);
+    Some(problem(Code::OptionsDiffer, Severity::Warning, member, claim, message, fix))
+}
+
+/// The labels by which two services differ, and the command that gives the one the other's.
+fn adoption(
+    labels: &[&'static str],
+    from: &Intent,
+    to: &Intent,
+    picture: &Picture,
+) -> Option<(String, String)> {
+    let of = |intent: &Intent, name| {
+        let service = picture.services.get(&intent.service)?;
+        service.labels.get(&crate::labels::key_of(name)).map(String::as_str)
     };
-    let message =
-        format!("{} is held by `{}`, whose options apply: {applied}", described(claim), owner.name);
-    let fix = update(&joiner.name, &[edit]);
-    Some(problem(Code::OptionsDiffer, Severity::Warning, joiner, claim, message, fix))
+    let edit = |name: &&'static str| match (of(from, name), of(to, name)) {
+        (Some(value), other) if other != Some(value) => Some((*name, Edit::Set(name, value))),
+        (None, Some(_)) => Some((*name, Edit::Remove(name))),
+        _ => None,
+    };
+    let (names, edits): (Vec<_>, Vec<_>) = labels.iter().filter_map(edit).unzip();
+    let told: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    (!edits.is_empty()).then(|| (told.join(", "), update(&to.name, &edits)))
 }
 
 fn refusal(claim: &Claim, owner: &Intent, refused: &Intent, share: ShareHosts) -> Problem {
@@ -171,7 +278,7 @@ fn refusal(claim: &Claim, owner: &Intent, refused: &Intent, share: ShareHosts) -
     };
     let message = format!(
         "{} is held by `{}`, and {who} (`--share-hosts`); this service is not routed there",
-        described(claim),
+        held(claim),
         owner.name
     );
     problem(Code::HostRefused, Severity::Error, refused, claim, message, yielding(claim, refused))
@@ -179,10 +286,10 @@ fn refusal(claim: &Claim, owner: &Intent, refused: &Intent, share: ShareHosts) -
 
 /// The command that takes a claim from a service.
 fn yielding(claim: &Claim, service: &Intent) -> String {
-    match claim {
-        Claim::AnyOther => update(&service.name, &[Edit::Remove("default_backend")]),
-        Claim::Host(host) => {
-            let others = service.claims.iter().filter_map(Claim::host).filter(|it| *it != host);
+    match &claim.site.host {
+        Host::AnyOther => update(&service.name, &[Edit::Remove("default_backend")]),
+        Host::Named(host) => {
+            let others = service.hosts.iter().filter_map(Host::named).filter(|it| *it != host);
             let others: Vec<_> = others.map(HostPattern::as_str).collect();
             let hosts = if others.is_empty() { "HOST".to_owned() } else { others.join(",") };
             update(&service.name, &[Edit::Set("hosts", &hosts)])
@@ -190,8 +297,22 @@ fn yielding(claim: &Claim, service: &Intent) -> String {
     }
 }
 
-fn described(claim: &Claim) -> String {
-    claim.host().map_or("the default backend".to_owned(), |host| format!("host `{host}`"))
+/// A claim within a sentence: "`a.example/app`", "the default backend".
+fn place(claim: &Claim) -> String {
+    let path = if claim.path.is_root() { "" } else { claim.path.as_str() };
+    match &claim.site.host {
+        Host::Named(host) => format!("`{host}{path}`"),
+        Host::AnyOther if path.is_empty() => "the default backend".to_owned(),
+        Host::AnyOther => format!("the default backend for `{path}`"),
+    }
+}
+
+/// A claim at the beginning of a sentence.
+fn held(claim: &Claim) -> String {
+    match claim.site.host {
+        Host::Named(_) => format!("host {}", place(claim)),
+        Host::AnyOther => place(claim),
+    }
 }
 
 /// A list of names that stays readable however many there are.
@@ -212,9 +333,9 @@ fn problem(
     message: String,
     fix: String,
 ) -> Problem {
-    let (key, value) = match claim {
-        Claim::Host(host) => ("com.docker.lb.hosts", host.as_str()),
-        Claim::AnyOther => ("com.docker.lb.default_backend", "true"),
+    let (key, value) = match &claim.site.host {
+        Host::Named(host) => ("com.docker.lb.hosts", host.as_str()),
+        Host::AnyOther => ("com.docker.lb.default_backend", "true"),
     };
     Problem::new(code, severity, (&to.service, &to.name), message, fix).at(key, Some(value))
 }

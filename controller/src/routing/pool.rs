@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::ownership::Grant;
+use super::ownership::Grants;
 use super::{Connections, Endpoint, Pool, PoolName, Presence, Target};
-use crate::labels::{Affinity, Backend, Claim, Intent, Vip};
+use crate::labels::{Backend, Claim, Intent, NodeCluster, PoolOptions, Transport, Verify, Vip};
 use crate::swarm::{Picture, Scale, ServiceId, Task, TaskState};
 
 /// The longest name that is not cut, in characters.
@@ -15,44 +15,59 @@ const LONGEST_NAME: usize = 128;
 /// What tells two pools apart. Everything else of a pool follows from its services.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
+    cluster: NodeCluster,
     services: BTreeSet<ServiceId>,
-    affinity: Affinity,
+    options: PoolOptions,
 }
 
-/// The pool of each claim, and the pools.
+/// A pool, and the claims that it answers.
+pub(super) struct Answering {
+    pub(super) cluster: NodeCluster,
+    pub(super) name: PoolName,
+    pub(super) pool: Pool,
+    pub(super) claims: Vec<Claim>,
+}
+
+/// The pools of all claims.
 pub(super) fn build(
     picture: &Picture,
     intents: &BTreeMap<ServiceId, Intent>,
-    grants: &BTreeMap<Claim, Grant>,
-) -> (BTreeMap<Claim, PoolName>, BTreeMap<PoolName, Pool>) {
+    grants: &Grants,
+) -> Vec<Answering> {
     let mut claims_by_pool: BTreeMap<Key, Vec<Claim>> = BTreeMap::new();
-    for (claim, grant) in grants {
-        let affinity = match intents.get(&grant.owner).map(|owner| &owner.backend) {
-            Some(Backend::Tasks(affinity)) => affinity.clone(),
-            Some(Backend::Vip(_)) | None => Affinity::None,
+    for (claim, grant) in &grants.claims {
+        let Some(owner) = intents.get(&grant.owner) else { continue };
+        let key = Key {
+            cluster: owner.cluster.clone(),
+            services: grant.members(),
+            options: owner.pool.clone(),
         };
-        let key = Key { services: grant.members(), affinity };
         claims_by_pool.entry(key).or_default().push(claim.clone());
     }
 
     let running = running_tasks(picture);
-    let mut routes = BTreeMap::new();
-    let mut pools = BTreeMap::new();
-    for (key, claims) in claims_by_pool {
+    let build = |(key, claims): (Key, Vec<Claim>)| {
         let members: Vec<_> = key.services.iter().filter_map(|id| intents.get(id)).collect();
-        let name = name(&members, &key.affinity);
-        let endpoints =
-            members.iter().flat_map(|intent| endpoints(intent, picture, &running)).collect();
+        let name = name(&members, &key.options);
+        let endpoints = if is_barred(&key.options) {
+            Vec::new()
+        } else {
+            members.iter().flat_map(|intent| endpoints(intent, picture, &running)).collect()
+        };
         let pool = Pool {
             connections: connections(&members),
-            affinity: key.affinity,
+            options: key.options,
             services: key.services,
             endpoints: in_order(endpoints),
         };
-        routes.extend(claims.into_iter().map(|claim| (claim, name.clone())));
-        pools.insert(name, pool);
-    }
-    (routes, pools)
+        Answering { cluster: key.cluster, name, pool, claims }
+    };
+    claims_by_pool.into_iter().map(build).collect()
+}
+
+/// Whether tasks should prove their name and cannot: nothing is sent to them.
+fn is_barred(options: &PoolOptions) -> bool {
+    matches!(options.transport, Transport::Tls { verify: Verify::Impossible, .. })
 }
 
 /// The running tasks of each service.
@@ -87,7 +102,7 @@ fn endpoints(
             let wanted = !matches!(scale, None | Some(Scale::Replicated(0)));
             wanted.then(|| endpoint(address, Target::Vip)).into_iter().collect()
         }
-        Backend::Tasks(_) => {
+        Backend::Tasks => {
             let tasks = running.get(&intent.service).into_iter().flatten();
             let reachable = tasks.filter_map(|task| {
                 let address = *task.addresses.get(&intent.network)?;
@@ -114,17 +129,19 @@ pub(super) fn in_order(mut endpoints: Vec<Endpoint>) -> Vec<Endpoint> {
 
 /// The pool's name. A lone service decides all settings of its pool; where several could, settings
 /// that are not the plain ones show in the name, so that it does not depend on any other pool.
-fn name(members: &[&Intent], affinity: &Affinity) -> PoolName {
+fn name(members: &[&Intent], options: &PoolOptions) -> PoolName {
     let mut names: Vec<_> = members.iter().map(|intent| intent.name.as_str()).collect();
     names.sort_unstable();
     let joined = names.join("+");
-    let settings = match affinity {
-        Affinity::Cookie(cookie) if members.len() > 1 => cookie.as_str(),
-        Affinity::Cookie(_) | Affinity::None => "",
-    };
-    if settings.is_empty() && joined.chars().count() <= LONGEST_NAME {
+    let plain = members.len() == 1 || *options == PoolOptions::default();
+    if plain && joined.chars().count() <= LONGEST_NAME {
         return PoolName(joined.into());
     }
+    let settings = if plain {
+        String::new()
+    } else {
+        serde_json::to_string(options).expect("names, numbers and enums always make JSON")
+    };
     let cut: String = joined.chars().take(LONGEST_NAME).collect();
     PoolName(Arc::from(format!("{cut}~{:016x}", fnv1a(&format!("{joined}\n{settings}")))))
 }

@@ -24,28 +24,48 @@ fn some_service(
         proptest::option::of(select(&["net", "other", "nowhere"][..])),
         select(&["true", "false"][..]),
     );
+    let more = (
+        proptest::option::of(select(&["/", "/app", "/app/x", "app"][..])),
+        proptest::option::of(select(&["east", "default", "e a"][..])),
+        proptest::option::of(select(&["one", "two", "no secret"][..])),
+        proptest::option::of(select(&["true", "false", "x"][..])),
+        proptest::option::of(select(
+            &["http://a.example,https://a.example", "http://b.example,http://a.example"][..],
+        )),
+    );
     let rest = (0..3u64, 0..4u64, any::<bool>());
-    (labels, rest).prop_map(move |((hosts, port, mode, cookie, network, default), rest)| {
-        let (replicas, age, has_vip) = rest;
-        let address = format!("10.0.9.{}", name.len() + usize::from(name.as_bytes()[0]));
-        let mut service = a_service(name)
-            .on(&["net", "other"])
-            .serving(hosts)
-            .label("port", port)
-            .label("backend_mode", mode)
-            .label("default_backend", default)
-            .created_at(age)
-            .scale(Scale::Replicated(replicas));
-        if has_vip {
-            service = service.vip(&address);
-        }
-        for (name, value) in [("sticky_session_cookie", cookie), ("network", network)] {
-            if let Some(value) = value {
-                service = service.label(name, value);
+    (labels, more, rest).prop_map(
+        move |((hosts, port, mode, cookie, network, default), more, rest)| {
+            let (root, cluster, cert, passthrough, redirects) = more;
+            let (replicas, age, has_vip) = rest;
+            let address = format!("10.0.9.{}", name.len() + usize::from(name.as_bytes()[0]));
+            let mut service = a_service(name)
+                .on(&["net", "other"])
+                .serving(hosts)
+                .label("port", port)
+                .label("backend_mode", mode)
+                .label("default_backend", default)
+                .created_at(age)
+                .scale(Scale::Replicated(replicas));
+            if has_vip {
+                service = service.vip(&address);
             }
-        }
-        service
-    })
+            for (name, value) in [
+                ("sticky_session_cookie", cookie),
+                ("network", network),
+                ("context_root", root),
+                ("service_cluster", cluster),
+                ("ssl_cert", cert),
+                ("ssl_passthrough", passthrough),
+                ("redirects", redirects),
+            ] {
+                if let Some(value) = value {
+                    service = service.label(name, value);
+                }
+            }
+            service
+        },
+    )
 }
 
 /// A swarm with some of four services and of eight tasks.
@@ -66,10 +86,14 @@ const HOSTS: &[&str] =
     &["a.example", "a.example,b.example", "*.example,a.example", "b.example", "!"];
 
 fn consistent(turn: &Turn, swarm: &Swarm) -> Result<(), TestCaseError> {
-    let Routing { routes, pools, services } = &*turn.routing;
-    let named: BTreeSet<_> = routes.values().collect();
-    prop_assert_eq!(named, pools.keys().collect::<BTreeSet<_>>());
-    for pool in pools.values() {
+    let Routing { clusters, services } = &*turn.routing;
+    for routes in clusters.values() {
+        let paths = routes.sites.values().flat_map(|site| site.paths.values());
+        let named: BTreeSet<_> = paths.map(|route| &route.pool).collect();
+        prop_assert_eq!(named, routes.pools.keys().collect::<BTreeSet<_>>());
+        prop_assert!(routes.sites.values().all(|site| !site.paths.is_empty()));
+    }
+    for pool in clusters.values().flat_map(|routes| routes.pools.values()) {
         prop_assert!(!pool.services.is_empty());
         let addresses: Vec<_> = pool.endpoints.iter().map(|endpoint| endpoint.address).collect();
         prop_assert!(addresses.is_sorted_by(|one, next| one < next), "{:?}", addresses);
@@ -88,8 +112,8 @@ fn consistent(turn: &Turn, swarm: &Swarm) -> Result<(), TestCaseError> {
             prop_assert!(!claims.is_empty());
             prop_assert!(endpoints.iter().all(|endpoint| endpoint.service == *id));
             for (claim, name) in claims {
-                prop_assert_eq!(routes.get(claim), Some(name));
-                prop_assert!(pools[name].services.contains(id));
+                prop_assert_eq!(turn.routing.pool_of(claim), Some(name));
+                prop_assert!(clusters[&claim.site.cluster].pools[name].services.contains(id));
             }
         }
     }
@@ -148,8 +172,8 @@ proptest! {
     fn a_bad_service_changes_nothing_for_the_others(
         good in some_swarm(&["a.example", "a.example,b.example", "b.example"]),
         soup in proptest::collection::btree_map(
-            select(&["hosts", "port", "network", "backend_mode", "sticky_session_cookie", "hoss"][..]),
-            prop_oneof![r"\PC{0,30}", select(&["c.example", "*", "80", "vip", "net"][..]).prop_map(String::from)],
+            select(labels::LABELS.map(|label| label.name).to_vec()),
+            prop_oneof![r"\PC{0,30}", select(&["c.example", "*", "80", "vip", "net", "true", "/app", "http://c.example,http://d.example"][..]).prop_map(String::from)],
             0..6,
         ),
     ) {
@@ -161,11 +185,14 @@ proptest! {
         let both = good.clone().service(bad.clone()).task("zoo", "10.0.0.99");
         let without = route(&good.picture, &settings(), &Turn::default(), at(0));
         let with = route(&both.picture, &settings(), &Turn::default(), at(0));
-        for (claim, pool) in &without.routing.routes {
-            prop_assert_eq!(with.routing.routes.get(claim), Some(pool));
-        }
-        for (name, pool) in &without.routing.pools {
-            prop_assert_eq!(with.routing.pools.get(name), Some(pool));
+        for (cluster, routes) in &without.routing.clusters {
+            let with = &with.routing.clusters[cluster];
+            for (host, site) in &routes.sites {
+                prop_assert_eq!(with.sites.get(host), Some(site));
+            }
+            for (name, pool) in &routes.pools {
+                prop_assert_eq!(with.pools.get(name), Some(pool));
+            }
         }
         for (id, outcome) in &without.routing.services {
             prop_assert_eq!(with.routing.services.get(id), Some(outcome));
@@ -178,7 +205,7 @@ proptest! {
         after in silent(),
     ) {
         let first = route(&before.picture, &settings(), &Turn::default(), at(0));
-        prop_assert_eq!(first.routing.pools.len(), 1);
+        prop_assert_eq!(first.routing.clusters[&NodeCluster::default()].pools.len(), 1);
         for last in [Turn::default(), first.clone()] {
             let second = route(&after.picture, &settings(), &last, at(1));
             prop_assert_eq!(&second.routing, &first.routing);

@@ -1,8 +1,8 @@
 //! What becomes of small swarms, rule by rule.
 
 use super::*;
-use crate::labels::Code;
 use crate::labels::testing::{Swarm, a_service, a_swarm};
+use crate::labels::{Affinity, Code};
 use crate::swarm::{Scale, Service, TaskState};
 
 mod the_last_endpoints;
@@ -36,17 +36,32 @@ fn sharing(swarm: &Swarm, share_hosts: ShareHosts) -> Turn {
 
 /// The routing in lines: `claim -> pool: endpoints`.
 fn shown(turn: &Turn) -> Vec<String> {
-    let Routing { routes, pools, .. } = &*turn.routing;
-    let line = |(claim, name): (&Claim, &PoolName)| {
-        let endpoints = pools[name].endpoints.iter().map(|endpoint| match endpoint.target {
-            Target::Task { presence: Presence::Leaving, .. } => {
-                format!(" {} leaving", endpoint.address)
+    let mut lines = Vec::new();
+    for (cluster, routes) in &turn.routing.clusters {
+        for (host, site) in &routes.sites {
+            for (path, route) in &site.paths {
+                let site = Site { cluster: cluster.clone(), host: host.clone() };
+                let claim = Claim { site, path: path.clone() };
+                let endpoints = routes.pools[&route.pool].endpoints.iter().map(address);
+                lines.push(format!("{claim} -> {}:{}", route.pool, endpoints.collect::<String>()));
             }
-            _ => format!(" {}", endpoint.address),
-        });
-        format!("{claim} -> {name}:{}", endpoints.collect::<String>())
-    };
-    routes.iter().map(line).collect()
+        }
+    }
+    lines
+}
+
+fn address(endpoint: &Endpoint) -> String {
+    match endpoint.target {
+        Target::Task { presence: Presence::Leaving, .. } => {
+            format!(" {} leaving", endpoint.address)
+        }
+        _ => format!(" {}", endpoint.address),
+    }
+}
+
+/// The pools of the default cluster.
+fn pools(turn: &Turn) -> &BTreeMap<PoolName, Pool> {
+    &turn.routing.clusters[&NodeCluster::default()].pools
 }
 
 fn told(turn: &Turn, service: &str) -> Vec<Code> {
@@ -113,7 +128,7 @@ fn vip_mode_has_one_endpoint_while_a_replica_is_asked_for() {
         let web = vip(a_service("web").serving("a.example"), "10.0.0.2").scale(scale);
         let turn = routed(&a_swarm().service(web).task("web", "10.0.0.3"));
         assert_eq!(shown(&turn), [expected], "{scale:?}");
-        let pool = turn.routing.pools.values().next().unwrap();
+        let pool = pools(&turn).values().next().unwrap();
         assert_eq!(pool.connections, Connections::Renewed);
     }
 }
@@ -134,7 +149,7 @@ fn services_on_one_host_form_one_pool_and_keep_their_other_hosts_apart() {
             "only.example -> demo: 10.0.0.2:80",
         ]
     );
-    assert_eq!(turn.routing.pools.len(), 2);
+    assert_eq!(pools(&turn).len(), 2);
     assert_eq!(told(&turn, "demo"), [Code::SharesHost]);
     assert_eq!(told(&turn, "demo-canary"), [Code::SharesHost]);
     let Standing::Published { endpoints, .. } = standing_of(&turn, "demo") else { panic!() };
@@ -151,7 +166,7 @@ fn tasks_and_virtual_ips_share_a_pool_as_one_endpoint_each() {
         .task("new", "10.0.0.4");
     let turn = routed(&swarm);
     assert_eq!(shown(&turn), ["a.example -> new+old: 10.0.0.2:80 10.0.0.3:80 10.0.0.9:80"]);
-    let pool = turn.routing.pools.values().next().unwrap();
+    let pool = pools(&turn).values().next().unwrap();
     assert_eq!(pool.connections, Connections::Renewed);
     assert_eq!(told(&turn, "new"), [Code::SharesHost], "the mode is no option that disagrees");
 }
@@ -174,14 +189,14 @@ fn the_oldest_service_owns_a_host_and_its_options_apply() {
         .service(sticky(a_service("b").serving("a.example"), "SID"))
         .service(a_service("a").serving("a.example").created_at(9));
     let turn = routed(&swarm);
-    let pool = turn.routing.pools.values().next().unwrap();
-    assert!(matches!(&pool.affinity, Affinity::Cookie(cookie) if cookie.as_str() == "SID"));
+    let pool = pools(&turn).values().next().unwrap();
+    assert!(matches!(&pool.options.affinity, Affinity::Cookie(cookie) if cookie.as_str() == "SID"));
     assert_eq!(told(&turn, "b"), [Code::SharesHost]);
     assert_eq!(told(&turn, "a"), [Code::OptionsDiffer]);
     let problem = &turn.routing.services[&ServiceId::new("id-a")].problems[0];
     assert_eq!(
         problem.message,
-        "host `a.example` is held by `b`, whose options apply: sticky sessions by cookie `SID`"
+        "host `a.example` is held by `b`, whose options apply; this service differs in `sticky_session_cookie`"
     );
     assert_eq!(
         problem.fix,
@@ -196,8 +211,8 @@ fn a_virtual_ip_in_a_sticky_pool_is_fine() {
         .service(vip(a_service("new").serving("a.example").created_at(9), "10.0.0.9"));
     let turn = routed(&swarm);
     assert_eq!(told(&turn, "new"), [Code::SharesHost]);
-    let pool = turn.routing.pools.values().next().unwrap();
-    assert!(matches!(pool.affinity, Affinity::Cookie(_)));
+    let pool = pools(&turn).values().next().unwrap();
+    assert!(matches!(pool.options.affinity, Affinity::Cookie(_)));
 }
 
 #[test]
@@ -229,15 +244,15 @@ fn the_same_services_with_other_settings_are_another_pool() {
     );
     let one = one.label("hosts", "a.example,b.example,c.example");
     let third = route(&a_swarm().service(one).service(two).picture, &settings(), &second, at(2));
-    let names: Vec<_> = third.routing.pools.keys().map(PoolName::as_str).collect();
+    let names: Vec<_> = pools(&third).keys().map(PoolName::as_str).collect();
     let [plain, hashed] = names[..] else { panic!("{names:?}") };
     assert_eq!(plain, "one+two");
     assert!(hashed.starts_with("one+two~") && hashed.len() == "one+two~".len() + 16, "{hashed}");
     assert_eq!(
-        third.routing.routes[&Claim::try_from("c.example".to_owned()).unwrap()].as_str(),
+        third.routing.pool_of(&Claim::try_from("c.example".to_owned()).unwrap()).unwrap().as_str(),
         plain
     );
-    let shared: Vec<_> = second.routing.pools.keys().filter(|it| it.as_str() == hashed).collect();
+    let shared: Vec<_> = pools(&second).keys().filter(|it| it.as_str() == hashed).collect();
     assert_eq!(shared.len(), 1, "the name does not depend on the other pool");
 }
 
@@ -247,7 +262,7 @@ fn a_pool_of_many_services_has_a_short_name_of_its_own() {
         let names = (0..count).map(|n| format!("a-service-with-quite-a-name-{n:02}"));
         names.fold(a_swarm(), |swarm, name| swarm.service(a_service(&name).serving("a.example")))
     };
-    let name = |swarm: &Swarm| routed(swarm).routing.pools.keys().next().unwrap().to_string();
+    let name = |swarm: &Swarm| pools(&routed(swarm)).keys().next().unwrap().to_string();
     let (twenty, thirty) = (name(&many(20)), name(&many(30)));
     assert_eq!((twenty.len(), thirty.len()), (128 + 1 + 16, 128 + 1 + 16));
     assert_ne!(twenty, thirty);
@@ -289,8 +304,7 @@ fn the_operator_may_keep_services_from_joining() {
         .service(in_stack("canary", "shop", 2, "a.example"))
         .service(in_stack("thief", "other", 3, "a.example,b.example"))
         .service(a_service("loner").serving("a.example").created_at(4));
-    let pools =
-        |turn: &Turn| -> Vec<_> { turn.routing.pools.keys().map(ToString::to_string).collect() };
+    let pools = |turn: &Turn| -> Vec<_> { pools(&turn).keys().map(ToString::to_string).collect() };
     let stack = sharing(&swarm, ShareHosts::Stack);
     assert_eq!(pools(&stack), ["canary+web", "thief"]);
     assert_eq!(told(&stack, "canary"), [Code::SharesHost]);
@@ -331,4 +345,105 @@ fn a_label_that_breaks_keeps_the_route_and_does_so_after_a_restart() {
     }
     let unknown = routed(&broken);
     assert_eq!(*standing_of(&unknown, "web"), Standing::Rejected, "it never worked");
+}
+
+#[test]
+fn many_context_roots_share_a_host() {
+    let swarm = a_swarm()
+        .service(a_service("web").serving("a.example"))
+        .service(a_service("api").serving("a.example").label("context_root", "/api"))
+        .service(a_service("docs").serving("a.example,b.example").label("context_root", "/docs"))
+        .task("web", "10.0.0.2")
+        .task("api", "10.0.0.3");
+    let turn = routed(&swarm);
+    assert_eq!(
+        shown(&turn),
+        [
+            "a.example -> web: 10.0.0.2:80",
+            "a.example/api -> api: 10.0.0.3:80",
+            "a.example/docs -> docs:",
+            "b.example/docs -> docs:",
+        ]
+    );
+    for service in ["web", "api", "docs"] {
+        assert_eq!(told(&turn, service), [], "{service}");
+    }
+}
+
+#[test]
+fn each_cluster_has_routes_of_its_own() {
+    let swarm = a_swarm()
+        .service(a_service("web").serving("a.example"))
+        .service(a_service("east").serving("a.example").label("service_cluster", "east"));
+    let turn = routed(&swarm);
+    assert_eq!(shown(&turn), ["a.example -> web:", "east|a.example -> east:"]);
+    assert_eq!(told(&turn, "east"), [], "they do not share the host");
+}
+
+fn the_site<'a>(turn: &'a Turn, host: &str) -> &'a SiteRoutes {
+    let host = Host::try_from(host.to_owned()).unwrap();
+    &turn.routing.clusters[&NodeCluster::default()].sites[&host]
+}
+
+#[test]
+fn the_holder_of_a_host_decides_about_tls_and_redirects() {
+    let web = a_service("web").serving("a.example").created_at(5).label("ssl_cert", "web");
+    let api = a_service("api")
+        .serving("a.example")
+        .label("context_root", "/api")
+        .label("ssl_cert", "api")
+        .label("ssl_only", "true")
+        .created_at(9);
+    let turn = routed(&a_swarm().service(web.clone()).service(api.clone()));
+    let SiteTls::Terminated(certificate) = &the_site(&turn, "a.example").tls else {
+        panic!("{turn:?}")
+    };
+    assert_eq!(certificate.chain.name.as_str(), "web");
+    assert_eq!(the_site(&turn, "a.example").plain, Plain::Served);
+    assert_eq!((told(&turn, "web"), told(&turn, "api")), (vec![], vec![Code::OptionsDiffer]));
+    let problem = &turn.routing.services[&ServiceId::new("id-api")].problems[0];
+    assert_eq!(
+        problem.message,
+        "host `a.example` is held by `web`, whose `ssl_cert`, `ssl_only` apply to all of its paths; \
+         set them there"
+    );
+
+    let older = api.created_at(1);
+    let second =
+        route(&a_swarm().service(web).service(older.clone()).picture, &settings(), &turn, at(1));
+    assert_eq!(the_site(&second, "a.example").tls, the_site(&turn, "a.example").tls, "incumbent");
+    let third = route(&a_swarm().service(older).picture, &settings(), &second, at(2));
+    assert_eq!(the_site(&third, "a.example").plain, Plain::ToHttps);
+}
+
+#[test]
+fn who_asks_for_nothing_of_a_host_is_told_nothing() {
+    let web = a_service("web").serving("a.example").label("ssl_cert", "web").label("ssl_only", "1");
+    let api = a_service("api").serving("a.example").label("context_root", "/api").created_at(9);
+    let turn = routed(&a_swarm().service(web).service(api));
+    assert_eq!((told(&turn, "web"), told(&turn, "api")), (vec![], vec![]));
+}
+
+#[test]
+fn the_proxies_need_the_networks_and_secrets_of_what_they_answer() {
+    let swarm = a_swarm()
+        .service(a_service("web").serving("a.example").label("ssl_cert", "c").label("ssl_key", "k"))
+        .service(a_service("bad").serving("b.example").label("port", "x").label("ssl_cert", "d"));
+    let turn = routed(&swarm);
+    let needs = &turn.routing.clusters[&NodeCluster::default()].needs;
+    assert_eq!(needs.networks.iter().map(NetworkId::as_str).collect::<Vec<_>>(), ["id-net"]);
+    assert_eq!(needs.secrets.iter().map(SecretName::as_str).collect::<Vec<_>>(), ["c", "k"]);
+}
+
+#[test]
+fn tasks_that_cannot_prove_their_name_get_nothing() {
+    let web = a_service("web")
+        .serving("a.example")
+        .label("ssl_backend", "true")
+        .label("ssl_backend_tls_verify", "required");
+    let swarm = a_swarm().task("web", "10.0.0.2");
+    let proved = swarm.clone().service(web.clone());
+    assert_eq!(shown(&routed(&proved)), ["a.example -> web: 10.0.0.2:80"]);
+    let barred = swarm.service(web.label("waggle.backend_ca", "../ca"));
+    assert_eq!(shown(&routed(&barred)), ["a.example -> web:"]);
 }

@@ -322,7 +322,7 @@ mod tests {
             update: Update::Idle,
         };
         assert_eq!(services.into_values().collect::<Vec<_>>(), [expected]);
-        assert!(!format!("{drafts:?}").contains("secret"));
+        assert!(!format!("{drafts:?}").contains("PASSWORD"));
     }
 
     #[test]

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use waggle_controller::envoy::{FilterCode, Kind, Resource, resources};
-use waggle_controller::routing::{Connections, Routing};
+use waggle_controller::routing::{Connections, Routes};
 use waggle_filter::config::InfoHeaders;
-use world::{VIP_ADDRESS, any_other, host, pool, routing, settings, sticky, task, vip};
+use world::{VIP_ADDRESS, any_other, host, labelled, pool, routing, settings, sticky, task, vip};
 
 /// The bodies of all resources of a kind, by name.
 fn printed(resources: &[Resource], kind: Kind) -> BTreeMap<&str, Value> {
@@ -21,7 +21,7 @@ fn printed(resources: &[Resource], kind: Kind) -> BTreeMap<&str, Value> {
     of_kind.map(|resource| (resource.name.as_str(), proto_json::print(resource))).collect()
 }
 
-fn accepted(routing: &Routing) -> Vec<Resource> {
+fn accepted(routing: &Routes) -> Vec<Resource> {
     let resources = resources(routing, &settings());
     validate::accepts(&resources);
     resources
@@ -65,7 +65,7 @@ fn a_default_backend_answers_in_place_of_nobody() {
 
 #[test]
 fn an_empty_swarm_is_a_whole_configuration() {
-    let resources = accepted(&Routing::default());
+    let resources = accepted(&Routes::default());
     let kinds: Vec<_> = resources.iter().map(|resource| resource.kind).collect();
     assert_eq!(kinds, [Kind::Extension, Kind::Listener, Kind::Routes]);
     insta::assert_json_snapshot!("empty_routes", printed(&resources, Kind::Routes));
@@ -103,14 +103,14 @@ fn hidden_debug_headers_leave_no_trace() {
 fn a_percent_sign_in_the_server_info_is_no_formatter() {
     let mut settings = settings();
     settings.server_info = "waggle/1 (%HOSTNAME%) 100%".to_owned();
-    validate::accepts(&resources(&Routing::default(), &settings));
+    validate::accepts(&resources(&Routes::default(), &settings));
 }
 
 #[test]
 fn the_filters_code_may_come_from_a_file_of_envoys() {
     let mut settings = settings();
     settings.filter_code = FilterCode::InEnvoy("/etc/waggle/filter.wasm".into());
-    let resources = resources(&Routing::default(), &settings);
+    let resources = resources(&Routes::default(), &settings);
     let extension = &printed(&resources, Kind::Extension)["waggle"];
     let code = &extension["typed_config"]["config"]["vm_config"]["code"]["local"];
     assert_eq!(code["filename"], "/etc/waggle/filter.wasm");
@@ -157,4 +157,100 @@ fn versions_are_the_same_in_every_build() {
     let endpoints = resources.iter().find(|resource| resource.kind == Kind::Endpoints).unwrap();
     assert!(proto_json::print(endpoints).to_string().contains(VIP_ADDRESS));
     assert_eq!(endpoints.version, "fdcb2d15aec214b101f60637b4a56110");
+}
+
+const SHOP: &[(&str, &str)] = &[
+    ("hosts", "shop.example"),
+    ("port", "80"),
+    ("ssl_cert", "shop.cert"),
+    ("ssl_key", "shop.key"),
+];
+
+#[test]
+fn certificates_are_filter_chains_with_routes_of_their_own() {
+    let wild = &[("hosts", "*.example,*.other.example"), ("port", "80"), ("ssl_cert", "wild")];
+    let raw = &[("hosts", "raw.example"), ("port", "443"), ("ssl_passthrough", "true")];
+    let resources = accepted(&labelled(&[("shop", SHOP), ("wild", wild), ("raw", raw)]));
+    insta::assert_json_snapshot!("tls_listeners", printed(&resources, Kind::Listener)["https"]);
+    insta::assert_json_snapshot!("tls_secrets", printed(&resources, Kind::Secret));
+    insta::assert_json_snapshot!("tls_routes", printed(&resources, Kind::Routes));
+}
+
+#[test]
+fn a_default_backend_with_a_certificate_answers_for_all_other_names() {
+    let any = &[("default_backend", "true"), ("port", "80"), ("ssl_cert", "any")];
+    let resources = accepted(&labelled(&[("shop", SHOP), ("any", any)]));
+    let listener = &printed(&resources, Kind::Listener)["https"];
+    assert_eq!(listener["default_filter_chain"]["name"], "https/*");
+    insta::assert_json_snapshot!(
+        "tls_default_routes",
+        printed(&resources, Kind::Routes)["https/*"]
+    );
+}
+
+#[test]
+fn plain_http_is_sent_to_https_and_hosts_that_moved_to_their_new_place() {
+    let only =
+        &[("hosts", "a.example,*.b.example"), ("port", "80"), ("ssl_cert", "c"), ("ssl_only", "1")];
+    let moved = &[
+        ("hosts", "old.example,older.example"),
+        ("port", "80"),
+        (
+            "redirects",
+            "http://old.example,https://new.example:8443/x;https://older.example,http://older.example",
+        ),
+    ];
+    let resources = accepted(&labelled(&[("only", only), ("moved", moved)]));
+    insta::assert_json_snapshot!("redirect_routes", printed(&resources, Kind::Routes)["http"]);
+}
+
+#[test]
+fn paths_go_to_their_services_the_longest_first() {
+    let web = &[("hosts", "a.example"), ("port", "80"), ("websocket_endpoints", "/ws,/api/ws")];
+    let api = &[
+        ("hosts", "a.example"),
+        ("port", "80"),
+        ("context_root", "/api/v1.0"),
+        ("context_root_rewrite", "true"),
+        ("sticky_session_cookie", "SID"),
+    ];
+    let resources = accepted(&labelled(&[("web", web), ("api", api)]));
+    insta::assert_json_snapshot!("path_routes", printed(&resources, Kind::Routes)["http"]);
+}
+
+#[test]
+fn pools_have_the_settings_of_their_labels() {
+    let hashed = &[
+        ("hosts", "a.example"),
+        ("port", "80"),
+        ("ip_hash", "true"),
+        ("max_fails", "3"),
+        ("fail_timeout", "1m"),
+    ];
+    let grpc = &[("hosts", "b.example"), ("port", "80"), ("waggle.backend_protocol", "h2")];
+    let secured = &[("hosts", "c.example"), ("port", "80"), ("ssl_backend", "true")];
+    let verified = &[
+        ("hosts", "d.example"),
+        ("port", "80"),
+        ("ssl_backend", "true"),
+        ("ssl_backend_tls_verify", "required"),
+    ];
+    let named = &[
+        ("hosts", "e.example"),
+        ("port", "80"),
+        ("ssl_backend", "true"),
+        ("ssl_backend_tls_verify", "required"),
+        ("waggle.backend_ca", "ca"),
+        ("waggle.backend_name", "tasks.internal"),
+        ("waggle.backend_protocol", "h2"),
+    ];
+    let resources = accepted(&labelled(&[
+        ("hashed", hashed),
+        ("grpc", grpc),
+        ("secured", secured),
+        ("verified", verified),
+        ("named", named),
+    ]));
+    insta::assert_json_snapshot!("labelled_clusters", printed(&resources, Kind::Cluster));
+    insta::assert_json_snapshot!("authorities", printed(&resources, Kind::Secret));
 }

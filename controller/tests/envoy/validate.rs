@@ -1,5 +1,6 @@
 //! `envoy --mode validate`: what the real Envoy says of a configuration.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
@@ -49,15 +50,60 @@ fn static_bootstrap(resources: &[Resource]) -> Value {
     let routes = printed(resources, Kind::Routes);
     let mut listeners = printed(resources, Kind::Listener);
     for listener in listeners.values_mut() {
-        let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
-        let named = manager["rds"]["route_config_name"].as_str().unwrap().to_owned();
-        manager["rds"] = Value::Null;
-        manager["route_config"] = routes[named.as_str()].clone();
+        for pointer in ["/filter_chains", "/default_filter_chain"] {
+            match listener.pointer_mut(pointer) {
+                Some(Value::Array(chains)) => chains.iter_mut().for_each(|it| inline(it, &routes)),
+                Some(chain) => inline(chain, &routes),
+                None => {}
+            }
+        }
     }
-    json!({
+    let secrets = printed(resources, Kind::Secret).into_values().map(with_content);
+    let mut config = json!({
         "static_resources": {
             "clusters": clusters.into_values().collect::<Vec<_>>(),
             "listeners": listeners.into_values().collect::<Vec<_>>(),
+            "secrets": secrets.collect::<Vec<_>>(),
         },
-    })
+    });
+    take_secrets_by_name(&mut config);
+    config
+}
+
+/// A secret that holds something in place of naming a file.
+fn with_content(mut secret: Value) -> Value {
+    let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    for (pointer, content) in [
+        ("/tls_certificate/certificate_chain", &certificate),
+        ("/tls_certificate/private_key", &key),
+        ("/validation_context/trusted_ca", &certificate),
+    ] {
+        if let Some(source) = secret.pointer_mut(pointer) {
+            assert!(source["filename"].as_str().unwrap().starts_with('/'), "{source}");
+            *source = json!({ "inline_string": content });
+        }
+    }
+    secret
+}
+
+/// A secret that is not asked for anywhere is taken from the static ones.
+fn take_secrets_by_name(config: &mut Value) {
+    match config {
+        Value::Object(fields) => {
+            fields.remove("sds_config");
+            fields.values_mut().for_each(take_secrets_by_name);
+        }
+        Value::Array(items) => items.iter_mut().for_each(take_secrets_by_name),
+        _ => {}
+    }
+}
+
+/// Puts a chain's routes into the chain.
+fn inline(chain: &mut Value, routes: &BTreeMap<&str, Value>) {
+    let manager = &mut chain["filters"][0]["typed_config"];
+    if let Some(named) = manager["rds"]["route_config_name"].as_str().map(ToOwned::to_owned) {
+        manager["rds"] = Value::Null;
+        manager["route_config"] = routes[named.as_str()].clone();
+    }
 }

@@ -1,0 +1,120 @@
+//! What is known of the proxies: which networks they are on, which secrets they hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{NodeCluster, SecretName};
+use crate::swarm::{NetworkId, Picture, SecretId, Service, ServiceName};
+
+/// Where Swarm mounts secrets that name no other place.
+const SECRETS: &str = "/run/secrets";
+
+/// The Swarm service whose tasks are the proxies of one node cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyService {
+    /// Its name.
+    pub name: ServiceName,
+    /// Who gives it networks and secrets.
+    pub care: Care,
+}
+
+/// Who gives a proxy service the networks and secrets that published services need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Care {
+    /// Its owner: what is missing is a problem that tells the command (`--proxy-service`).
+    Owner,
+    /// The controller (`--manage-proxy`).
+    Controller,
+}
+
+/// The proxies of a Swarm, by node cluster, and the secrets that it has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proxies<'a> {
+    by_cluster: BTreeMap<&'a NodeCluster, Proxy<'a>>,
+    secrets: Option<&'a BTreeMap<String, SecretId>>,
+}
+
+/// The proxies of one node cluster, as the specification of their service has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Proxy<'a> {
+    /// Their service.
+    pub(super) service: &'a ProxyService,
+    networks: BTreeSet<&'a NetworkId>,
+    secrets: BTreeMap<&'a str, &'a str>,
+}
+
+/// Where proxies find a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place<'a> {
+    /// In this file; where nothing is known of the proxies, the one that Swarm makes by itself.
+    File(SecretName, String),
+    /// The proxies do not hold it.
+    Detached(SecretName, &'a ProxyService),
+    /// The Swarm has no such secret.
+    Nowhere,
+}
+
+impl<'a> Proxies<'a> {
+    /// Looks the services of the proxies up. One that the Swarm does not have is as one that nobody
+    /// told of.
+    pub fn of(picture: &'a Picture, told: &'a BTreeMap<NodeCluster, ProxyService>) -> Self {
+        let find = |name: &ServiceName| picture.services.values().find(|it| it.name == *name);
+        let known = told
+            .iter()
+            .filter_map(|(cluster, proxy)| Some((cluster, Proxy::new(proxy, find(&proxy.name)?))));
+        Self { by_cluster: known.collect(), secrets: picture.secrets.as_ref() }
+    }
+
+    /// The proxies of a node cluster, where they are known.
+    pub(super) fn get(&self, cluster: &NodeCluster) -> Option<&Proxy<'a>> {
+        self.by_cluster.get(cluster)
+    }
+
+    /// Where the proxies of a node cluster find a secret, which a service of a stack may name
+    /// without the stack's name.
+    pub(super) fn find(
+        &self,
+        name: &SecretName,
+        stack: Option<&String>,
+        cluster: &NodeCluster,
+    ) -> Place<'a> {
+        let in_stack = stack.and_then(|stack| SecretName::parse(&format!("{stack}_{name}")).ok());
+        let names: Vec<_> = [Some(name.clone()), in_stack].into_iter().flatten().collect();
+        let Some(proxy) = self.get(cluster) else {
+            return Place::File(name.clone(), format!("{SECRETS}/{name}"));
+        };
+        let held = names.iter().find_map(|name| Some((name.clone(), proxy.file(name)?)));
+        if let Some((name, file)) = held {
+            return Place::File(name, file);
+        }
+        let exists = |name: &&SecretName| {
+            self.secrets.is_none_or(|secrets| secrets.contains_key(name.as_str()))
+        };
+        match names.iter().find(exists) {
+            Some(name) => Place::Detached(name.clone(), proxy.service),
+            None => Place::Nowhere,
+        }
+    }
+}
+
+impl<'a> Proxy<'a> {
+    fn new(service: &'a ProxyService, found: &'a Service) -> Self {
+        let printable = |target: &str| !target.is_empty() && !target.contains(char::is_control);
+        let secrets = found.secrets.iter().filter(|secret| printable(&secret.target));
+        Self {
+            service,
+            networks: found.networks.iter().collect(),
+            secrets: secrets.map(|it| (it.name.as_str(), it.target.as_str())).collect(),
+        }
+    }
+
+    /// Whether they are on a network.
+    pub(super) fn is_on(&self, network: &NetworkId) -> bool {
+        self.networks.contains(network)
+    }
+
+    fn file(&self, secret: &SecretName) -> Option<String> {
+        let target = self.secrets.get(secret.as_str())?;
+        let absolute = target.starts_with('/');
+        Some(if absolute { (*target).to_owned() } else { format!("{SECRETS}/{target}") })
+    }
+}
