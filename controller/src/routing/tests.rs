@@ -304,7 +304,7 @@ fn the_operator_may_keep_services_from_joining() {
         .service(in_stack("canary", "shop", 2, "a.example"))
         .service(in_stack("thief", "other", 3, "a.example,b.example"))
         .service(a_service("loner").serving("a.example").created_at(4));
-    let pools = |turn: &Turn| -> Vec<_> { pools(&turn).keys().map(ToString::to_string).collect() };
+    let pools = |turn: &Turn| -> Vec<_> { pools(turn).keys().map(ToString::to_string).collect() };
     let stack = sharing(&swarm, ShareHosts::Stack);
     assert_eq!(pools(&stack), ["canary+web", "thief"]);
     assert_eq!(told(&stack, "canary"), [Code::SharesHost]);
