@@ -11,6 +11,7 @@ mod message;
 mod observer;
 mod offer;
 mod references;
+mod rejected;
 mod service;
 mod snapshot;
 mod snapshots;
