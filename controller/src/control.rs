@@ -1,18 +1,18 @@
 //! The control loop: each new picture of the Swarm goes through `labels`, `routing` and `envoy`, and
-//! comes out as a snapshot for the Envoys and a report for people.
+//! comes out as snapshots for the Envoys and a report for people.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::envoy;
+use crate::envoy::{self, Resource};
 use crate::labels::{NodeCluster, Problem, Severity};
-use crate::routing::{self, Ledger, Routing, Turn};
+use crate::routing::{self, Ledger, Routes, Routing, Turn};
 use crate::swarm::{Freshness, Observed, Picture};
-use crate::xds::Snapshot;
+use crate::xds::Snapshots;
 
 /// How long a kept picture waits for one that is read. It may be older than what the Envoys have
 /// from another controller; it is for a Docker that does not answer.
@@ -24,7 +24,7 @@ pub struct Control {
     routing: routing::Settings,
     envoy: envoy::Settings,
     /// The resources that no turn changes.
-    fixed: [envoy::Resource; 2],
+    fixed: [Resource; 2],
     last: Turn,
     told: BTreeSet<Problem>,
 }
@@ -51,7 +51,7 @@ pub struct Memory {
 #[derive(Debug)]
 pub struct Outlets {
     /// To the Envoys.
-    pub snapshots: watch::Sender<Option<Arc<Snapshot>>>,
+    pub snapshots: watch::Sender<Option<Arc<Snapshots>>>,
     /// To people.
     pub reports: watch::Sender<Arc<Report>>,
     /// To the state directory.
@@ -90,7 +90,9 @@ impl Control {
         self.last = routing::route(&observed.picture, &self.routing, &self.last, now);
         let routing = Arc::clone(&self.last.routing);
         self.tell(&routing);
-        self.publish(&routing, &outlets.snapshots);
+        let clusters = routing.clusters.iter();
+        let clusters = clusters.map(|(name, routes)| (name.clone(), self.resources(routes)));
+        publish(clusters.collect(), self.resources(&Routes::default()), &outlets.snapshots);
         let freshness = Some(observed.freshness);
         outlets.reports.send_replace(Arc::new(Report { routing, freshness }));
         if observed.freshness == Freshness::Live {
@@ -99,19 +101,10 @@ impl Control {
         }
     }
 
-    /// Hands the Envoys a snapshot, if it differs from the one they have.
-    fn publish(&self, routing: &Routing, snapshots: &watch::Sender<Option<Arc<Snapshot>>>) {
-        let last = snapshots.borrow().clone().unwrap_or_default();
-        let routes = routing.clusters.get(&NodeCluster::default()).cloned().unwrap_or_default();
-        let mut resources = envoy::routed(&routes, &self.envoy);
+    fn resources(&self, routes: &Routes) -> Vec<Resource> {
+        let mut resources = envoy::routed(routes, &self.envoy);
         resources.extend(self.fixed.iter().cloned());
-        match last.next(resources) {
-            Ok(snapshot) => {
-                snapshots.send_if_modified(|last| replace(last, Arc::new(snapshot)));
-            }
-            // Our own mistake, never a user's: the Envoys keep what they have.
-            Err(error) => tracing::error!(%error, "the new configuration does not hold together"),
-        }
+        resources
     }
 
     /// Logs each problem once, and its end.
@@ -123,6 +116,23 @@ impl Control {
             tracing::info!(service = %gone.service_name, code = gone.code.as_str(), "no longer a problem");
         }
         self.told = present;
+    }
+}
+
+/// Hands the Envoys of each node cluster their resources, if these differ from what they have;
+/// `others` go to Envoys of a cluster that is not named.
+fn publish(
+    clusters: BTreeMap<NodeCluster, Vec<Resource>>,
+    others: Vec<Resource>,
+    snapshots: &watch::Sender<Option<Arc<Snapshots>>>,
+) {
+    let last = snapshots.borrow().clone().unwrap_or_default();
+    match last.next(clusters, others) {
+        Ok(next) => {
+            snapshots.send_if_modified(|last| replace(last, Arc::new(next)));
+        }
+        // Our own mistake, never a user's: the Envoys keep what they have.
+        Err(error) => tracing::error!(%error, "the new configuration does not hold together"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! xDS: snapshots of resources, served to every Envoy that connects.
 //!
 //! [`serve`] is a thin shell over pure state: each stream compares what its client has acknowledged
-//! with the newest [`Snapshot`] and says what comes next.
+//! with the newest [`Snapshot`] of its node cluster and says what comes next.
 
 mod conversation;
 #[cfg(test)]
@@ -11,8 +11,10 @@ mod message;
 mod observer;
 mod offer;
 mod references;
+mod rejected;
 mod service;
 mod snapshot;
+mod snapshots;
 mod stream;
 mod subscription;
 mod wire;
@@ -20,4 +22,5 @@ mod wire;
 pub use observer::{Envoy, Observer, Report, Responses, Variant};
 pub use service::{Tls, serve};
 pub use snapshot::{Inconsistent, Snapshot};
+pub use snapshots::Snapshots;
 pub use subscription::{Rejection, Status};

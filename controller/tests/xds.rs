@@ -25,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{self, Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Status, Streaming};
 use waggle_controller::envoy::{Kind, Resource};
-use waggle_controller::xds::{Observer, Report, Snapshot, Tls, Variant, serve};
+use waggle_controller::labels::NodeCluster;
+use waggle_controller::xds::{Observer, Report, Snapshots, Tls, Variant, serve};
 
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -33,7 +34,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// A controller that serves what it is given.
 struct Controller {
     address: String,
-    snapshots: watch::Sender<Option<Arc<Snapshot>>>,
+    snapshots: watch::Sender<Option<Arc<Snapshots>>>,
     observer: Arc<Observer>,
     shutdown: CancellationToken,
     served: JoinHandle<Result<(), transport::Error>>,
@@ -50,16 +51,25 @@ impl Controller {
         Self { address, snapshots, observer, shutdown, served: tokio::spawn(served) }
     }
 
-    /// Publishes clusters of this version, without endpoints.
+    /// Publishes clusters of this version, without endpoints, for the node cluster `edge`.
     fn publish(&self, names: &[&str], version: &str) {
-        let clusters = names.iter().map(|&name| Resource {
+        self.publish_for(&[("edge", names)], version);
+    }
+
+    /// Publishes clusters of this version, without endpoints, by node cluster.
+    fn publish_for(&self, node_clusters: &[(&str, &[&str])], version: &str) {
+        let of = |name: &&str| Resource {
             kind: Kind::Cluster,
-            name: name.into(),
+            name: (*name).into(),
             version: version.into(),
-            body: pack_any(Cluster { name: name.into(), ..Cluster::default() }),
+            body: pack_any(Cluster { name: (*name).into(), ..Cluster::default() }),
+        };
+        let clusters = node_clusters.iter().map(|(node_cluster, names)| {
+            (NodeCluster::parse(node_cluster).unwrap(), names.iter().map(of).collect())
         });
-        let snapshot = Snapshot::new(clusters.collect()).unwrap();
-        self.snapshots.send_replace(Some(Arc::new(snapshot)));
+        let last = self.snapshots.borrow().clone().unwrap_or_default();
+        let next = last.next(clusters.collect(), vec![]).unwrap();
+        self.snapshots.send_replace(Some(Arc::new(next)));
     }
 
     async fn channel(&self) -> Channel {
@@ -173,6 +183,39 @@ async fn both_variants_serve_the_newest_and_tell_how_far_their_clients_are() {
     assert_eq!(names(&delta.next().await.unwrap()), ["c"]);
     drop((whole, delta));
     controller.until(|it| it.envoys.is_empty()).await;
+}
+
+#[tokio::test]
+async fn an_envoy_hears_of_its_own_node_cluster_alone() {
+    let controller = Controller::start(None).await;
+    controller.publish_for(&[("", &["a"]), ("edge", &["b"])], "1");
+    let ask = async |node_cluster: &str, had: &[(&str, &str)]| {
+        let stream = delta(controller.channel().await).await;
+        let node = Node { cluster: node_cluster.into(), ..node("e") };
+        let had = had.iter().map(|&(name, version)| (name.into(), version.into()));
+        let initial_resource_versions = had.collect();
+        let first = DeltaDiscoveryRequest { node: Some(node), ..clusters_delta() };
+        stream.send(DeltaDiscoveryRequest { initial_resource_versions, ..first });
+        stream
+    };
+    for (node_cluster, expected) in
+        [("", &["a"][..]), ("default", &["a"]), ("edge", &["b"]), ("other", &[])]
+    {
+        let told = ask(node_cluster, &[]).await.next().await.unwrap();
+        assert_eq!(names(&told), expected, "{node_cluster:?}");
+    }
+    controller.until(|it| it.envoys.is_empty()).await;
+
+    let mut unchanged = ask("default", &[("a", "1")]).await;
+    controller.until(all_acknowledged).await;
+    let sent = |report: &Report| report.responses[&Kind::Cluster].delta;
+    let before = sent(&controller.observer.report());
+    controller.publish_for(&[("", &["a"]), ("edge", &["b", "c"])], "1");
+    let told = ask("edge", &[("b", "1")]).await.next().await.unwrap();
+    assert_eq!(names(&told), ["c"]);
+    controller.publish_for(&[("", &["a", "d"]), ("edge", &["b", "c"])], "1");
+    assert_eq!(names(&unchanged.next().await.unwrap()), ["d"]);
+    assert_eq!(sent(&controller.observer.report()), before + 2);
 }
 
 #[tokio::test]

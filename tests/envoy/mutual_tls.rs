@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use waggle_controller::envoy::resources;
 use waggle_controller::routing::Routing;
-use waggle_controller::xds::{Snapshot, Tls};
+use waggle_controller::xds::{Snapshot, Snapshots, Tls};
 use waggle_filter::config::InfoHeaders;
 use waggle_tests::authority::Authority;
 use waggle_tests::program::free_address;
@@ -45,7 +45,7 @@ fn an_envoy_and_a_controller_prove_who_they_are() {
     let runtime = Runtime::new().unwrap();
     let settings = settings(free_address().unwrap().port(), InfoHeaders::Shown);
     let snapshot = Snapshot::new(resources(&Routing::default(), &settings)).unwrap();
-    let (_snapshots, served) = watch::channel(Some(Arc::new(snapshot)));
+    let (_snapshots, served) = watch::channel(Some(Arc::new(Snapshots::from(snapshot))));
     let port = serve(&runtime, served, Some(tls)).port();
     let start = |host: &str, signer: Option<&Authority>| {
         let folder = tempfile::tempdir().unwrap();

@@ -17,7 +17,7 @@ use waggle_controller::routing::{
     Connections, Endpoint, Pool, PoolName, Presence, Routing, Target,
 };
 use waggle_controller::swarm::{ServiceId, TaskId};
-use waggle_controller::xds::{self, Observer, Snapshot};
+use waggle_controller::xds::{self, Observer, Snapshot, Snapshots};
 use waggle_filter::config::{InfoHeaders, PluginConfig};
 use waggle_tests::envoy::Envoy;
 use waggle_tests::program::free_address;
@@ -30,7 +30,7 @@ pub(crate) struct World {
     pub(crate) envoy: Envoy,
     http: SocketAddr,
     /// What is served, as long as this lives.
-    _snapshots: watch::Sender<Option<Arc<Snapshot>>>,
+    _snapshots: watch::Sender<Option<Arc<Snapshots>>>,
     _runtime: Runtime,
 }
 
@@ -57,7 +57,8 @@ impl World {
         let runtime = Runtime::new().unwrap();
         let http = free_address().unwrap();
         let resources = resources(&routing(pools), &settings(http.port(), info_headers));
-        let (snapshots, served) = watch::channel(Some(Arc::new(Snapshot::new(resources).unwrap())));
+        let snapshots = Snapshots::from(Snapshot::new(resources).unwrap());
+        let (snapshots, served) = watch::channel(Some(Arc::new(snapshots)));
         let xds = serve(&runtime, served, None);
         let mut envoy = start_envoy(&["--controller", &xds.to_string()]);
         envoy.wait_ready().unwrap();
@@ -228,7 +229,7 @@ pub(crate) fn start_envoy(flags: &[&str]) -> Envoy {
 /// Serves snapshots on a free port.
 pub(crate) fn serve(
     runtime: &Runtime,
-    snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    snapshots: watch::Receiver<Option<Arc<Snapshots>>>,
     tls: Option<xds::Tls>,
 ) -> SocketAddr {
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();

@@ -10,6 +10,7 @@ use tonic::{Status, Streaming};
 use super::message::Response;
 use super::observer::Connection;
 use super::snapshot::Snapshot;
+use super::snapshots::Snapshots;
 use super::stream::{Heard, Stream};
 use super::wire::Incoming;
 
@@ -18,10 +19,13 @@ use super::wire::Incoming;
 pub(super) struct Conversation<Q> {
     connection: Connection,
     requests: Streaming<Q>,
-    snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    snapshots: watch::Receiver<Option<Arc<Snapshots>>>,
     shutdown: CancellationToken,
     stream: Stream,
-    introduced: bool,
+    /// As the client says; none before its first request.
+    node_cluster: Option<String>,
+    /// The newest of its node cluster.
+    newest: Option<Arc<Snapshot>>,
     /// There may be something to say.
     stirred: bool,
 }
@@ -30,7 +34,7 @@ impl<Q: Incoming> Conversation<Q> {
     pub(super) fn new(
         connection: Connection,
         requests: Streaming<Q>,
-        snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+        snapshots: watch::Receiver<Option<Arc<Snapshots>>>,
         shutdown: CancellationToken,
         nonce_prefix: String,
     ) -> Self {
@@ -41,7 +45,8 @@ impl<Q: Incoming> Conversation<Q> {
             snapshots,
             shutdown,
             stream,
-            introduced: false,
+            node_cluster: None,
+            newest: None,
             stirred: false,
         }
     }
@@ -63,7 +68,7 @@ impl<Q: Incoming> Conversation<Q> {
                     Err(status) => return Some(Err(status)),
                 },
                 changed = self.snapshots.changed() => match changed {
-                    Ok(()) => self.stirred = true,
+                    Ok(()) => self.look(),
                     Err(_) => return Some(Err(leaving())),
                 },
                 () = ready(()), if self.stirred => {
@@ -77,10 +82,11 @@ impl<Q: Incoming> Conversation<Q> {
 
     fn hear(&mut self, request: Q) -> Result<(), Status> {
         let (node, request) = request.read();
-        if !self.introduced {
+        if self.node_cluster.is_none() {
             let node = node.unwrap_or_default();
             self.connection.introduce(&node.id, &node.cluster);
-            self.introduced = true;
+            self.node_cluster = Some(node.cluster);
+            self.look();
         }
         let heard = self.stream.request(request);
         match heard.map_err(|refused| Status::invalid_argument(refused.to_string()))? {
@@ -91,9 +97,19 @@ impl<Q: Incoming> Conversation<Q> {
         Ok(())
     }
 
+    /// Takes the newest snapshot. One of other node clusters alone makes no work.
+    fn look(&mut self) {
+        let snapshots = self.snapshots.borrow_and_update();
+        let (Some(cluster), Some(snapshots)) = (&self.node_cluster, &*snapshots) else { return };
+        let newest = snapshots.for_cluster(cluster);
+        if !self.newest.as_ref().is_some_and(|last| Arc::ptr_eq(last, newest)) {
+            self.newest = Some(newest.clone());
+            self.stirred = true;
+        }
+    }
+
     fn say(&mut self) -> Option<Response> {
-        let newest = self.snapshots.borrow_and_update().clone();
-        let response = newest.and_then(|newest| self.stream.next(&newest));
+        let response = self.newest.as_ref().and_then(|newest| self.stream.next(newest));
         match &response {
             Some(response) => self.connection.sent(response.kind),
             None => self.stirred = false,

@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::conversation::Conversation;
 use super::message;
 use super::observer::{Observer, Variant};
-use super::snapshot::Snapshot;
+use super::snapshots::Snapshots;
 use super::wire::{self, Incoming};
 
 /// The longest request that is read, in bytes. One that names 10,000 resources with their versions
@@ -52,8 +52,8 @@ impl std::fmt::Debug for Tls {
     }
 }
 
-/// Serves snapshots to all who connect to the listener, until shutdown: then each stream ends with
-/// UNAVAILABLE, and clients that do not leave are cut off after 2 s.
+/// Serves all who connect to the listener with the snapshots of their node clusters, until shutdown:
+/// then each stream ends with UNAVAILABLE, and clients that do not leave are cut off after 2 s.
 ///
 /// Without `tls`, anyone who reaches the listener is served, in plain text. While `snapshots` is
 /// `None`, streams are accepted and get no answer: an empty one would delete all that an Envoy has.
@@ -63,7 +63,7 @@ impl std::fmt::Debug for Tls {
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Tls>,
-    snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    snapshots: watch::Receiver<Option<Arc<Snapshots>>>,
     observer: Arc<Observer>,
     identifier: String,
     shutdown: CancellationToken,
@@ -102,7 +102,7 @@ pub async fn serve(
 }
 
 struct Service {
-    snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    snapshots: watch::Receiver<Option<Arc<Snapshots>>>,
     observer: Arc<Observer>,
     identifier: String,
     streams: AtomicU64,

@@ -98,7 +98,7 @@ impl Stream {
     /// How far the client follows, by type that it asked for.
     pub(super) fn status(&self) -> BTreeMap<Kind, Status> {
         let each = self.subscriptions.iter();
-        each.map(|(kind, subscription)| (*kind, subscription.status().clone())).collect()
+        each.map(|(kind, subscription)| (*kind, subscription.status())).collect()
     }
 
     /// Heads for this snapshot.
@@ -125,7 +125,7 @@ impl Stream {
         let subscription = self.subscriptions.get(&kind)?;
         let changes = subscription.changes(offer);
         let is_current = changes.is_empty() && offer.is_newest();
-        let due = self.due(kind, changes, newest)?;
+        let due = subscription.part_of(self.due(kind, changes, newest)?);
         let is_owed = subscription.is_owed() || self.must_be_heard_first(kind, newest);
 
         let subscription = self.subscriptions.get_mut(&kind)?;
@@ -149,10 +149,12 @@ impl Stream {
         let Some(clusters) = self.subscriptions.get(&Kind::Cluster) else {
             return Some(changes);
         };
-        let is_reachable = |name: &String| {
-            let mut named = newest.of(kind).clusters_of(name);
-            named.all(|cluster| clusters.holds(cluster) || !clusters.wants(cluster))
+        // To a cluster that the client refuses there is nothing to wait for: routes to it answer 503,
+        // and hold up no other.
+        let is_settled = |cluster: &str| {
+            clusters.holds(cluster) || clusters.refuses(cluster) || !clusters.wants(cluster)
         };
+        let is_reachable = |name: &String| newest.of(kind).clusters_of(name).all(is_settled);
         match kind {
             Kind::Cluster => {
                 let may_go = clusters.was_answered() && self.routes_are_settled(newest);

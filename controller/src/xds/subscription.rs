@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::interest::{self, Interest, Silence};
 use super::message::{Names, Request, Response};
 use super::offer::Offer;
+use super::rejected::{Rejected, Versions};
 use super::snapshot;
 use crate::envoy::{Kind, Resource};
 
@@ -22,8 +23,7 @@ pub(super) struct Subscription {
     /// What the client holds of what it wants. Each name that it asked for is here.
     held: BTreeMap<String, Held>,
     outstanding: Option<Outstanding>,
-    /// What the client rejected. Not sent again until one of these names has another version.
-    parked: Versions,
+    rejected: Rejected,
     last_nonce: String,
     /// A response is due even if it tells nothing.
     owed: bool,
@@ -31,9 +31,6 @@ pub(super) struct Subscription {
     answered: bool,
     status: Status,
 }
-
-/// Versions by name. `None`: there is no such resource.
-type Versions = BTreeMap<String, Option<String>>;
 
 /// Changes by name. `None`: there is no such resource (any more).
 pub(super) type Changes = BTreeMap<String, Option<Arc<Resource>>>;
@@ -62,7 +59,10 @@ struct Held {
 #[derive(Debug)]
 struct Outstanding {
     version: String,
+    /// What it told, but for what the client has asked for again meanwhile.
     told: Versions,
+    /// How much it told.
+    size: usize,
 }
 
 /// How far the client follows one type.
@@ -71,14 +71,16 @@ pub struct Status {
     /// The version of the type that the client has: of the last response that it acknowledged, or
     /// the newest if nothing of it needs to be sent.
     pub acknowledged: Option<String>,
-    /// What it rejected last. Gone as soon as it accepts what follows.
+    /// The response that it rejected last. Gone as soon as it accepts what follows.
     pub rejected: Option<Rejection>,
+    /// The resources that it refuses, by name: each was rejected alone.
+    pub refused: BTreeMap<String, Rejection>,
 }
 
-/// A response that the client refused.
+/// A response or a resource that the client refused.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Rejection {
-    /// The version of the type that it refused.
+    /// The version that it refused: of the type, or of the resource.
     pub version: String,
     /// Why: the client's own words, made printable and cut.
     pub message: String,
@@ -101,7 +103,7 @@ impl Subscription {
             interest: Interest::default(),
             held: BTreeMap::new(),
             outstanding: None,
-            parked: Versions::new(),
+            rejected: Rejected::default(),
             last_nonce: String::new(),
             owed: false,
             answered: false,
@@ -146,21 +148,16 @@ impl Subscription {
 
     /// The answer to the outstanding response: an ACK, or with an error a NACK.
     fn conclude(&mut self, error: Option<String>) -> Option<Rejection> {
-        let Outstanding { version, told } = self.outstanding.take()?;
-        let told = told.into_iter().filter(|(name, _)| self.interest.wants(name));
+        let Outstanding { version, told, size } = self.outstanding.take()?;
         self.answered = true;
+        let told = told.into_iter().filter(|(name, _)| self.interest.wants(name));
+        let told: Versions = told.inspect(|(name, _)| self.rejected.forget(name)).collect();
         if let Some(message) = error {
-            for (name, version) in told {
-                match self.held.get_mut(&name).filter(|held| held.version == version) {
-                    Some(held) => held.doubtful = false,
-                    None => drop(self.parked.insert(name, version)),
-                }
-            }
+            self.suspect(told, size, &message);
             self.status.rejected = Some(Rejection { version, message });
             return self.status.rejected.clone();
         }
         for (name, version) in told {
-            self.parked.remove(&name);
             if version.is_some() || self.interest.names(&name) {
                 self.held.insert(name, Held { version, doubtful: false });
             } else {
@@ -168,10 +165,34 @@ impl Subscription {
             }
         }
         self.status.acknowledged = Some(version);
-        if self.parked.is_empty() {
+        if self.rejected.is_empty() {
             self.status.rejected = None;
         }
         None
+    }
+
+    /// Looks for what is bad in a response that was rejected, of this size. What it told may be
+    /// applied in part: it is in doubt.
+    fn suspect(&mut self, mut told: Versions, size: usize, message: &str) {
+        let is_whole = self.telling == Telling::Whole;
+        told.retain(|name, version| match self.held.get_mut(name) {
+            // Told beside what is bad, as all there is was; or gone, which is no one's fault.
+            Some(held)
+                if held.version == *version && (is_whole || size == 1 && version.is_none()) =>
+            {
+                held.doubtful = false;
+                false
+            }
+            _ => true,
+        });
+        for name in told.keys() {
+            self.held.entry(name.clone()).or_default().doubtful = true;
+        }
+        if is_whole || size == 1 {
+            self.rejected.park(told, message);
+        } else {
+            self.rejected.split(told);
+        }
     }
 
     fn replace(&mut self, names: Vec<String>, silence: Silence) {
@@ -229,7 +250,7 @@ impl Subscription {
     fn forget_unwanted(&mut self) {
         let interest = &self.interest;
         self.held.retain(|name, _| interest.wants(name));
-        self.parked.retain(|name, _| interest.wants(name));
+        self.rejected.retain(|name, _| interest.wants(name));
     }
 
     /// Makes a resource be sent (again), even if the client has its version.
@@ -237,7 +258,7 @@ impl Subscription {
         let told = self.outstanding.as_mut().and_then(|sent| sent.told.remove(name)).is_some();
         if told || self.held.contains_key(name) {
             self.held.entry(name.to_owned()).or_default().doubtful = true;
-            self.parked.remove(name);
+            self.rejected.forget(name);
         }
     }
 
@@ -278,13 +299,28 @@ impl Subscription {
     }
 
     /// How far the client follows.
-    pub(super) fn status(&self) -> &Status {
-        &self.status
+    pub(super) fn status(&self) -> Status {
+        let mut refused = self.rejected.parked();
+        if self.telling == Telling::Whole && refused.len() > 1 {
+            // They were rejected together: any of them may be good.
+            refused.clear();
+        }
+        Status { refused, ..self.status.clone() }
+    }
+
+    /// Whether the client will not have this resource.
+    pub(super) fn refuses(&self, name: &str) -> bool {
+        self.rejected.is_parked(name)
+    }
+
+    /// Of what is due, what may be told in one response.
+    pub(super) fn part_of(&self, due: Changes) -> Changes {
+        self.rejected.part_of(due)
     }
 
     /// Notes that the client needs nothing of this version of the type, unless it rejected it.
     pub(super) fn keep_up(&mut self, version: &str) {
-        if !self.parked.is_empty() {
+        if !self.rejected.is_empty() {
             return;
         }
         if self.status.acknowledged.as_deref() != Some(version) {
@@ -293,14 +329,14 @@ impl Subscription {
         self.status.rejected = None;
     }
 
-    /// Lets go of what was rejected, if any of it has changed since. A rejected response may be
-    /// applied in part: each of its names is in doubt then.
+    /// Lets go of what was rejected and has changed since. Where all there is is told, the rest
+    /// goes with it.
     pub(super) fn release(&mut self, offer: Offer) {
-        if self.parked.iter().all(|(name, version)| offer.version(name) == version.as_deref()) {
-            return;
-        }
-        for (name, _) in std::mem::take(&mut self.parked) {
-            self.held.entry(name).or_default().doubtful = true;
+        let stands = |name: &str, version: Option<&str>| offer.version(name) == version;
+        if self.telling != Telling::Whole {
+            self.rejected.retain(stands);
+        } else if !self.rejected.all(stands) {
+            self.rejected = Rejected::default();
         }
     }
 
@@ -314,7 +350,7 @@ impl Subscription {
 
     /// Whether the client has acknowledged all that is offered.
     pub(super) fn is_current(&self, offer: Offer) -> bool {
-        !self.is_waiting() && self.parked.is_empty() && self.changes(offer).is_empty()
+        !self.is_waiting() && self.rejected.is_empty() && self.changes(offer).is_empty()
     }
 
     /// What the client is to be told: where what it holds is not what is offered, but not what it
@@ -332,7 +368,7 @@ impl Subscription {
             let unknown = offer.iter().filter(|resource| !self.held.contains_key(&resource.name));
             changes.extend(unknown.map(|resource| (resource.name.clone(), Some(resource.clone()))));
         }
-        changes.retain(|name, _| !self.parked.contains_key(name));
+        changes.retain(|name, _| !self.rejected.is_parked(name));
         changes
     }
 
@@ -364,7 +400,7 @@ impl Subscription {
         }
         self.owed = false;
         self.last_nonce.clone_from(&nonce);
-        self.outstanding = Some(Outstanding { version: version.clone(), told });
+        self.outstanding = Some(Outstanding { version: version.clone(), size: told.len(), told });
         Response { kind: self.kind, nonce, version, resources, removed }
     }
 }

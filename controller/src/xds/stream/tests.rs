@@ -4,12 +4,14 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::envoy::Resource;
 use crate::xds::fixtures::world;
 use crate::xds::message::Names;
 
 mod answers;
 mod delta;
 mod model;
+mod narrowing;
 mod order;
 mod reconnect;
 mod whole;

@@ -1,7 +1,8 @@
 //! Random histories against a small model of Envoy.
 //!
 //! The model keeps what it was told and checks each response as it reads it. At the end of a history
-//! it accepts all that comes: then it must hold exactly what it asked for of the newest world.
+//! it accepts all that comes, but for single resources that it cannot bear: then it must hold exactly
+//! what it asked for of the newest world, but for those.
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -20,6 +21,8 @@ enum Event {
     Accept(usize),
     /// Rejects; having applied all of it, or nothing.
     Reject(usize, bool),
+    /// Rejects from now on what has this name and version; having applied all else, or nothing.
+    Poison(usize, usize, u8, bool),
     Stale(usize, usize),
     World(World),
     Reconnect,
@@ -61,6 +64,7 @@ struct Model {
     /// Changed clusters that have not heard of their endpoints since.
     warming: BTreeSet<String>,
     ever_rejected: bool,
+    poison: Vec<(Kind, &'static str, u8, bool)>,
     /// State of the world cannot tell a new controller what it has.
     forgotten: bool,
 }
@@ -87,6 +91,7 @@ impl Model {
             answered: BTreeMap::new(),
             warming: BTreeSet::new(),
             ever_rejected: false,
+            poison: Vec::new(),
             forgotten: false,
         };
         model.connect();
@@ -147,7 +152,20 @@ impl Model {
             Event::Unsubscribe(kind, name) => self.change(FOLLOWED[kind], NAMES[name], false),
             Event::Read => drop(self.read()),
             Event::Accept(kind) => self.accept(FOLLOWED[kind]),
-            Event::Reject(kind, applied) => self.reject(FOLLOWED[kind], applied),
+            Event::Reject(kind, applied) => {
+                let response = self.unanswered.get(&FOLLOWED[kind]).cloned();
+                self.ever_rejected |= response.is_some();
+                self.reject(FOLLOWED[kind], response.as_ref().filter(|_| applied));
+            }
+            Event::Poison(kind, name, version, applied) => {
+                let kind = FOLLOWED[kind];
+                let name = match kind {
+                    Kind::Listener => "http",
+                    Kind::Routes => "r",
+                    _ => NAMES[name],
+                };
+                self.poison.push((kind, name, version, applied));
+            }
             Event::Stale(kind, name) => self.stale(FOLLOWED[kind], NAMES[name]),
             Event::World(world) => self.client.set(&world.line()),
             Event::Reconnect => self.connect(),
@@ -249,11 +267,13 @@ impl Model {
         told.resources.first().map(|routes| &routes.version)
     }
 
-    /// No route leads to a cluster that was not accepted.
+    /// No route leads to a cluster that was not accepted, but to one that is refused.
     fn check_routes(&self, response: &Response) {
+        let clusters = self.client.stream.subscriptions.get(&Kind::Cluster);
         for routes in &response.resources {
             for cluster in targets(&routes.version) {
-                let has = self.accepted[&Kind::Cluster].contains_key(cluster);
+                let has = self.accepted[&Kind::Cluster].contains_key(cluster)
+                    || clusters.is_some_and(|clusters| clusters.refuses(cluster));
                 assert!(has || !self.wants(Kind::Cluster, cluster), "no {cluster} for {routes:?}");
             }
         }
@@ -273,7 +293,13 @@ impl Model {
     }
 
     fn accept(&mut self, kind: Kind) {
-        let Some(response) = self.unanswered.remove(&kind) else { return };
+        let Some(mut response) = self.unanswered.get(&kind).cloned() else { return };
+        let poison = response.resources.iter().find_map(|it| self.poison(it));
+        if let Some(&(.., applied)) = poison {
+            response.resources.retain(|it| self.poison(it).is_none());
+            return self.reject(kind, Some(&response).filter(|_| applied));
+        }
+        self.unanswered.remove(&kind);
         for store in [Model::runs, Model::accepted] {
             let mut versions = std::mem::take(store(self, kind));
             self.apply(&response, &mut versions);
@@ -283,12 +309,16 @@ impl Model {
         assert_eq!(heard, Heard::Nothing);
     }
 
-    fn reject(&mut self, kind: Kind, applied: bool) {
+    fn poison(&self, resource: &Resource) -> Option<&(Kind, &'static str, u8, bool)> {
+        self.poison.iter().find(|poison| is_poison(poison, resource))
+    }
+
+    /// Rejects the last response of a kind, having applied what may be some of it.
+    fn reject(&mut self, kind: Kind, applied: Option<&Response>) {
         let Some(response) = self.unanswered.remove(&kind) else { return };
-        self.ever_rejected = true;
-        if applied {
+        if let Some(applied) = applied {
             let mut versions = std::mem::take(self.runs(kind));
-            self.apply(&response, &mut versions);
+            self.apply(applied, &mut versions);
             *self.runs(kind) = versions;
         }
         let heard = self.answer(kind, &response, Some("no"));
@@ -327,6 +357,23 @@ impl Model {
         panic!("the server does not come to rest");
     }
 
+    /// The client holds what it asked for of the newest world, whatever it refuses beside that.
+    fn check_good(&self) {
+        for kind in FOLLOWED {
+            let there = self.client.world.of(kind);
+            let is_whole = !self.is_delta() && matches!(kind, Kind::Cluster | Kind::Listener);
+            // Where all there is is told, what is bad stands for all.
+            if is_whole && self.poison.iter().any(|(of, ..)| *of == kind) {
+                continue;
+            }
+            let wanted = there.iter().filter(|it| self.wants(kind, &it.name));
+            for good in wanted.filter(|it| self.poison(it).is_none()) {
+                let runs = self.runs[&kind].get(&good.name);
+                assert_eq!(runs, Some(&good.version), "{kind:?} {}", good.name);
+            }
+        }
+    }
+
     /// The client holds what it asked for of the newest world, and nothing else.
     fn check_all(&self) {
         assert!(self.warming.is_empty(), "{:?} never heard of their endpoints", self.warming);
@@ -342,6 +389,11 @@ impl Model {
             assert_eq!(runs, wanted, "{kind:?}");
         }
     }
+}
+
+fn is_poison(&(kind, name, version, _): &(Kind, &str, u8, bool), resource: &Resource) -> bool {
+    let (numbered, _) = resource.version.split_once(':').unwrap_or((&resource.version, ""));
+    (kind, name, version.to_string().as_str()) == (resource.kind, &*resource.name, numbered)
 }
 
 /// The clusters that routes of this version lead to.
@@ -368,6 +420,8 @@ fn events() -> impl Strategy<Value = Event> {
         8 => Just(Event::Read),
         6 => kind.clone().prop_map(Event::Accept),
         1 => (kind.clone(), any::<bool>()).prop_map(|(kind, applied)| Event::Reject(kind, applied)),
+        1 => (kind.clone(), name.clone(), 0..3_u8, any::<bool>())
+            .prop_map(|(kind, name, version, applied)| Event::Poison(kind, name, version, applied)),
         1 => (kind, name).prop_map(|(kind, name)| Event::Stale(kind, name)),
         5 => worlds().prop_map(Event::World),
         1 => Just(Event::Reconnect),
@@ -381,7 +435,10 @@ fn history(variant: Variant, events: Vec<Event>) {
     }
     model.settle();
     if !model.ever_rejected {
-        model.check_all();
+        model.check_good();
+        if model.poison.is_empty() {
+            model.check_all();
+        }
     }
     let line = World { pools: [Some((8, 8, true)); 3], listener: 8, routes: 8 }.line();
     for line in [line.as_str(), "a/9/9 r/9:a=a http/9>r"] {
