@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use waggle_controller::swarm::{
-    self, Freshness, Health, Observed, Picture, Scale, Service, TaskState, Update,
+    self, Freshness, Health, Observed, Picture, Scale, Secrets, Service, TaskState, Update,
 };
 use waggle_tests::engine::{self, Engine, Fault, Moment, State};
 
@@ -31,7 +31,11 @@ impl Source {
         let (observed_tx, observed) = watch::channel(None);
         let (health_tx, health) = watch::channel(Health::default());
         let shutdown = CancellationToken::new();
-        let settings = swarm::Settings { docker: url.parse()?, timeout: Duration::from_secs(1) };
+        let settings = swarm::Settings {
+            docker: url.parse()?,
+            timeout: Duration::from_secs(1),
+            secrets: Secrets::Read,
+        };
         tokio::spawn(swarm::run(settings, kept, observed_tx, health_tx, shutdown.clone()));
         Ok(Self { observed, health, _shutdown: shutdown.drop_guard() })
     }
