@@ -1,7 +1,7 @@
 //! The control loop: each new picture of the Swarm goes through `labels`, `routing` and `envoy`, and
 //! comes out as a snapshot for the Envoys and a report for people.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -9,9 +9,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::envoy;
-use crate::labels::{Problem, Severity};
-use crate::routing::{self, Ledger, Routing, Turn};
-use crate::swarm::{Freshness, Observed, Picture};
+use crate::labels::{NodeCluster, Problem, Severity};
+use crate::proxy::Needs;
+use crate::routing::{self, Ledger, Routing, Standing, Target, Turn};
+use crate::swarm::{Freshness, NetworkId, Observed, Picture};
 use crate::xds::Snapshot;
 
 /// How long a kept picture waits for one that is read. It may be older than what the Envoys have
@@ -56,6 +57,8 @@ pub struct Outlets {
     pub reports: watch::Sender<Arc<Report>>,
     /// To the state directory.
     pub memory: watch::Sender<Option<Memory>>,
+    /// To the care of the proxies.
+    pub needs: watch::Sender<Arc<BTreeMap<NodeCluster, Needs>>>,
 }
 
 impl Control {
@@ -91,6 +94,8 @@ impl Control {
         let routing = Arc::clone(&self.last.routing);
         self.tell(&routing);
         self.publish(&routing, &outlets.snapshots);
+        let needs = Arc::new(needs(&routing, &observed.picture));
+        outlets.needs.send_if_modified(|last| std::mem::replace(last, Arc::clone(&needs)) != needs);
         let freshness = Some(observed.freshness);
         outlets.reports.send_replace(Arc::new(Report { routing, freshness }));
         if observed.freshness == Freshness::Live {
@@ -123,6 +128,24 @@ impl Control {
         }
         self.told = present;
     }
+}
+
+/// What the proxies need: the networks on which the endpoints are.
+fn needs(routing: &Routing, picture: &Picture) -> BTreeMap<NodeCluster, Needs> {
+    let mut networks: BTreeSet<NetworkId> = BTreeSet::new();
+    for (service, outcome) in &routing.services {
+        let Standing::Published { endpoints, .. } = &outcome.standing else { continue };
+        for endpoint in endpoints {
+            let addresses = match &endpoint.target {
+                Target::Task { task, .. } => picture.tasks.get(task).map(|task| &task.addresses),
+                Target::Vip => picture.services.get(service).map(|service| &service.vips),
+            };
+            let here = addresses.into_iter().flatten();
+            let here = here.filter(|(_, address)| **address == endpoint.address.ip());
+            networks.extend(here.map(|(network, _)| network.clone()));
+        }
+    }
+    [(NodeCluster::default(), Needs { networks, ..Needs::default() })].into()
 }
 
 /// Waits for a picture that is read, for a while.
