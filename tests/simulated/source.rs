@@ -136,7 +136,7 @@ async fn a_service_arrives_with_its_labels_networks_vips_and_addresses() -> Resu
     assert_eq!(addresses, demo.tasks().iter().map(engine::Task::address).collect());
     let nodes: Vec<_> = picture.nodes.values().map(|node| node.hostname.as_str()).collect();
     assert_eq!(nodes, ["node-1"]);
-    assert!(!format!("{picture:?}").contains("secret"));
+    assert!(!format!("{picture:?}").contains("PASSWORD"));
     Ok(())
 }
 

@@ -68,9 +68,9 @@ impl Keeper {
         let other_need = |(_, wanted): &(u64, Wanted)| {
             self.seen.as_ref().is_none_or(|(_, before)| before != wanted)
         };
-        if seen.as_ref().is_some_and(other_need) {
+        if self.failures > 0 && seen.as_ref().is_some_and(other_need) {
             // What failed may be gone.
-            (self.failures, self.held_up) = (0, None);
+            (self.failures, self.held_up, self.gathering) = (0, None, None);
         }
         self.seen = seen;
         let first = *self.gathering.get_or_insert(now);
