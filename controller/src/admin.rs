@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::control::Report;
+use crate::proxy;
 use crate::swarm::Health;
 use crate::xds::Observer;
 
@@ -31,13 +32,16 @@ pub struct Sources {
     pub health: watch::Receiver<Health>,
     /// The connected Envoys.
     pub envoys: Arc<Observer>,
+    /// The services that run the proxies.
+    pub proxies: watch::Receiver<proxy::Statuses>,
 }
 
 impl Sources {
     fn status(&self) -> Status {
         let report = Arc::clone(&self.report.borrow());
         let health = self.health.borrow().clone();
-        Status::new(&report, &health, self.envoys.report(), Instant::now())
+        let proxies = self.proxies.borrow().clone();
+        Status::new(&report, &health, self.envoys.report(), &proxies, Instant::now())
     }
 }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::envoy::{self, Resource};
 use crate::labels::{NodeCluster, Problem, Severity};
-use crate::routing::{self, Ledger, Routes, Routing, Turn};
+use crate::routing::{self, Ledger, Needs, Routes, Routing, Turn};
 use crate::swarm::{Freshness, Observed, Picture};
 use crate::xds::Snapshots;
 
@@ -56,6 +56,8 @@ pub struct Outlets {
     pub reports: watch::Sender<Arc<Report>>,
     /// To the state directory.
     pub memory: watch::Sender<Option<Memory>>,
+    /// To the care of the proxies.
+    pub needs: watch::Sender<Arc<BTreeMap<NodeCluster, Needs>>>,
 }
 
 impl Control {
@@ -93,6 +95,10 @@ impl Control {
         let clusters = routing.clusters.iter();
         let clusters = clusters.map(|(name, routes)| (name.clone(), self.resources(routes)));
         publish(clusters.collect(), self.resources(&Routes::default()), &outlets.snapshots);
+        let needs = routing.clusters.iter();
+        let needs = needs.map(|(name, routes)| (name.clone(), routes.needs.clone()));
+        let needs = Arc::new(needs.collect());
+        outlets.needs.send_if_modified(|last| std::mem::replace(last, Arc::clone(&needs)) != needs);
         let freshness = Some(observed.freshness);
         outlets.reports.send_replace(Arc::new(Report { routing, freshness }));
         if observed.freshness == Freshness::Live {

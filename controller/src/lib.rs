@@ -15,6 +15,7 @@ pub mod control;
 pub mod envoy;
 pub mod keys;
 pub mod labels;
+pub mod proxy;
 pub mod routing;
 pub mod serve;
 pub mod settings;

@@ -180,12 +180,14 @@ pub struct Route {
     pub options: RouteOptions,
 }
 
-/// What the proxies of a node cluster need.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What the proxies of a node cluster need to reach the pools and to answer for the hosts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Needs {
     /// The networks of the endpoints.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub networks: BTreeSet<NetworkId>,
-    /// The certificates, keys and authorities.
+    /// The secrets that hold certificates, keys and authorities.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub secrets: BTreeSet<SecretName>,
 }
 

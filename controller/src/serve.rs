@@ -1,5 +1,6 @@
 //! `waggle serve`: opens what the settings name, joins the parts, and waits.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +14,12 @@ use waggle_filter::config::{InfoHeaders, PluginConfig};
 
 use crate::control::{Control, Outlets};
 use crate::envoy::{self, FilterCode};
+use crate::labels::NodeCluster;
+use crate::labels::{Care, ProxyService};
 use crate::settings::{FilterSource, Serve, XdsTls};
 use crate::state::{Kept, StateDir};
-use crate::swarm::{self, Address};
-use crate::{admin, keys, routing, state, version, xds};
+use crate::swarm::{self, Address, ServiceName};
+use crate::{admin, keys, proxy, routing, state, version, xds};
 
 /// Swarm signals a task two seconds after it was told to stop. What is seen by polling is seen up to
 /// half a second late; the rest is for the way to Envoy.
@@ -49,8 +52,15 @@ pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Resu
     let routing = routing::Settings {
         proxy_networks: settings.proxy_network.iter().cloned().collect(),
         share_hosts: settings.share_hosts,
-        proxies: [].into(),
+        proxies: proxies(&settings),
         linger: LINGER,
+    };
+    let managed = routing.proxies.values().any(|proxy| proxy.care == Care::Controller);
+    let care = proxy::Settings {
+        docker: docker.clone(),
+        timeout: DOCKER_TIMEOUT,
+        proxies: routing.proxies.clone(),
+        grace: proxy::GRACE,
     };
     let xds_tls = read_tls(settings.xds_tls.as_ref())?;
     let xds_listener = listen(settings.xds_address, "--xds-address").await?;
@@ -61,18 +71,24 @@ pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Resu
     let (snapshots, goal) = watch::channel(None);
     let (reports, report) = watch::channel(Arc::default());
     let (memory, memories) = watch::channel(None);
+    let (needs, needed) = watch::channel(Arc::default());
+    let (statuses, proxies) = watch::channel(proxy::Statuses::new());
     let observer = Arc::new(xds::Observer::default());
     let (picture, ledger) = kept.map(Kept::into_parts).unzip();
 
     let tasks = TaskTracker::new();
-    let source = swarm::Settings { docker, timeout: DOCKER_TIMEOUT };
+    let secrets = if managed { swarm::Secrets::Read } else { swarm::Secrets::Leave };
+    let source = swarm::Settings { docker, timeout: DOCKER_TIMEOUT, secrets };
+    let inlets = proxy::Inlets { pictures: seen.clone(), needs: needed };
     tasks.spawn(swarm::run(source, picture, pictures, health, shutdown.clone()));
     let control = Control::new(routing, envoy, ledger.unwrap_or_default());
-    tasks.spawn(control.run(seen, Outlets { snapshots, reports, memory }, shutdown.clone()));
+    tasks.spawn(control.run(seen, Outlets { snapshots, reports, memory, needs }, shutdown.clone()));
     if let Some(state) = state {
         tasks.spawn(state::keep(state, memories, shutdown.clone()));
     }
-    let sources = admin::Sources { report, health: health_seen, envoys: Arc::clone(&observer) };
+    tasks.spawn(proxy::run(care, inlets, statuses, shutdown.clone()));
+    let envoys = Arc::clone(&observer);
+    let sources = admin::Sources { report, health: health_seen, envoys, proxies };
     let admin = tasks.spawn(admin::serve(status_listener, sources, shutdown.clone()));
     let identifier = version::server_info();
     let stop = shutdown.clone();
@@ -103,6 +119,13 @@ fn docker_address(setting: Option<&str>) -> anyhow::Result<Address> {
     let from_environment = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
     let written = setting.or(from_environment.as_deref()).unwrap_or("unix:///var/run/docker.sock");
     written.parse().with_context(|| format!("--docker {written}"))
+}
+
+/// The services that run the proxies, as the settings name them.
+fn proxies(settings: &Serve) -> BTreeMap<NodeCluster, ProxyService> {
+    let managed = settings.manage_proxy.as_deref().map(ServiceName::new);
+    let managed = managed.map(|name| ProxyService { name, care: Care::Controller });
+    managed.map(|proxy| (NodeCluster::default(), proxy)).into_iter().collect()
 }
 
 fn open_state(path: &Path) -> Option<StateDir> {

@@ -78,6 +78,10 @@ pub struct Serve {
     #[arg(long, env = "WAGGLE_PROXY_NETWORK", value_name = "NAME", num_args = 1.., value_delimiter = ',')]
     pub proxy_network: Vec<String>,
 
+    /// The service that runs Envoy, to be given the networks and secrets that it needs
+    #[arg(long, env = "WAGGLE_MANAGE_PROXY", value_name = "NAME")]
+    pub manage_proxy: Option<String>,
+
     /// Whose services may join a host that another service holds
     #[arg(long, env = "WAGGLE_SHARE_HOSTS", value_enum, default_value_t)]
     pub share_hosts: ShareHosts,

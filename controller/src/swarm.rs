@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 mod address;
 mod belief;
+mod call;
 mod convert;
 mod docker;
 mod events;
@@ -30,6 +31,8 @@ mod reader;
 mod shape;
 
 pub use address::{Address, AddressError};
+pub(crate) use call::{CallError, Cause, Method};
+pub(crate) use docker::Docker;
 pub use id::{NetworkId, NodeId, SecretId, ServiceId, ServiceName, TaskId};
 pub use poll::{Settings, run};
 
@@ -65,6 +68,8 @@ pub struct Health {
     pub failing: Option<String>,
     /// Why the last complete read is not believed; none if it is.
     pub doubt: Option<String>,
+    /// What of the Swarm may not be read, and what to allow; the rest goes on without it.
+    pub unread: Option<String>,
     /// Cycles that were complete.
     pub complete_cycles: u64,
     /// Cycles, or tries to connect, that failed.
@@ -92,6 +97,15 @@ pub struct Picture {
     /// The names of all secrets; none where they are not read. Their data is never read: Docker's
     /// API does not give it.
     pub secrets: Option<BTreeMap<String, SecretId>>,
+}
+
+/// Whether the names of secrets are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrets {
+    /// They are: somebody has to know which exist.
+    Read,
+    /// `GET /secrets` is never asked.
+    Leave,
 }
 
 /// A Swarm service, narrowed to what routing needs.

@@ -25,6 +25,7 @@
 mod json;
 mod server;
 mod service;
+mod update;
 mod world;
 
 use std::collections::BTreeSet;
@@ -43,7 +44,7 @@ use tokio::task::JoinSet;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::task::AbortOnDropHandle;
 
-pub use server::{Fault, Photo};
+pub use server::{Fault, Photo, Write};
 use server::{Server, lock};
 pub use service::{Builder, Moment, Rollout, Service, Task};
 pub use world::State;
@@ -133,6 +134,21 @@ impl Engine {
     /// Removes a network.
     pub fn remove_network(&self, name: &str) {
         self.0.server.write(|world| world.remove_network(name));
+    }
+
+    /// Makes a secret, if there is none of that name, and tells its ID.
+    pub fn add_secret(&self, name: &str) -> String {
+        self.0.server.write(|world| world.secret(name))
+    }
+
+    /// Removes a secret.
+    pub fn remove_secret(&self, name: &str) {
+        self.0.server.write(|world| world.remove_secret(name));
+    }
+
+    /// Every request that was no read, in their order, those that were refused too.
+    pub fn writes(&self) -> Vec<Write> {
+        self.0.server.writes()
     }
 
     /// Adds a node; global services start a task on it. The first node is `node-1`.

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use waggle_controller::swarm::{
-    self, Freshness, Health, Observed, Picture, Scale, Service, TaskState, Update,
+    self, Freshness, Health, Observed, Picture, Scale, Secrets, Service, TaskState, Update,
 };
 use waggle_tests::engine::{self, Engine, Fault, Moment, State};
 
@@ -31,7 +31,11 @@ impl Source {
         let (observed_tx, observed) = watch::channel(None);
         let (health_tx, health) = watch::channel(Health::default());
         let shutdown = CancellationToken::new();
-        let settings = swarm::Settings { docker: url.parse()?, timeout: Duration::from_secs(1) };
+        let settings = swarm::Settings {
+            docker: url.parse()?,
+            timeout: Duration::from_secs(1),
+            secrets: Secrets::Read,
+        };
         tokio::spawn(swarm::run(settings, kept, observed_tx, health_tx, shutdown.clone()));
         Ok(Self { observed, health, _shutdown: shutdown.drop_guard() })
     }
@@ -132,7 +136,7 @@ async fn a_service_arrives_with_its_labels_networks_vips_and_addresses() -> Resu
     assert_eq!(addresses, demo.tasks().iter().map(engine::Task::address).collect());
     let nodes: Vec<_> = picture.nodes.values().map(|node| node.hostname.as_str()).collect();
     assert_eq!(nodes, ["node-1"]);
-    assert!(!format!("{picture:?}").contains("secret"));
+    assert!(!format!("{picture:?}").contains("PASSWORD"));
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::status::Status;
+use super::status::{Proxy, Status};
 
 /// The status as text.
 pub(super) fn encode(status: &Status) -> Result<String, fmt::Error> {
@@ -54,6 +54,19 @@ impl Collector for Numbers {
         family(out, "xds_responses", "Responses to Envoys", "kind", sent, ConstCounter::new)?;
         let help = "Responses that an Envoy rejected";
         family(out, "xds_rejections", help, "kind", rejected, ConstCounter::new)?;
+        let total = |count: fn(&Proxy) -> u64| status.proxies.iter().map(count).sum::<u64>();
+        let outcomes = BTreeMap::from([
+            ("failed", total(|proxy| proxy.failures)),
+            ("made", total(|proxy| proxy.updates)),
+        ]);
+        let help = "Updates of the services that run the proxies";
+        family(out, "proxy_updates", help, "outcome", &outcomes, ConstCounter::new)?;
+        let pending = status.proxies.iter().map(|proxy| proxy.pending.len()).sum();
+        let help = "Networks and secrets that proxies need and do not have";
+        single(out, "proxy_pending", help, &ConstGauge::new(count(pending)))?;
+        let failing = status.proxies.iter().filter(|proxy| proxy.failing.is_some()).count();
+        let help = "Services that run proxies and have a trouble";
+        single(out, "proxies_failing", help, &ConstGauge::new(count(failing)))?;
         let reads = &status.swarm;
         let complete = ConstCounter::new(reads.complete_reads);
         single(out, "swarm_reads", "Complete reads of the Swarm", &complete)?;

@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use crate::control::Report;
 use crate::envoy::Kind;
-use crate::labels::{Claim, Problem};
+use crate::labels::{Care, Claim, Problem};
+use crate::proxy;
 use crate::routing::{Endpoint, Mode, Outcome, PoolName, Presence, Standing, Target};
-use crate::swarm::{Freshness, Health, ServiceId};
+use crate::swarm::{Freshness, Health, ServiceId, ServiceName};
 use crate::version;
 use crate::xds;
 
@@ -23,6 +24,8 @@ pub struct Status {
     pub swarm: Reading,
     /// Every service that carries our labels, by name.
     pub services: Vec<Service>,
+    /// The services that run the proxies, where the settings name them.
+    pub proxies: Vec<Proxy>,
     /// The connected Envoys; node IDs may repeat.
     pub envoys: Vec<xds::Envoy>,
     /// What was sent and rejected since the start.
@@ -44,6 +47,8 @@ pub struct Reading {
     pub failing: Option<String>,
     /// Why the last read is not believed.
     pub doubt: Option<String>,
+    /// What may not be read, and what to allow.
+    pub unread: Option<String>,
     /// Reads that were complete.
     pub complete_reads: u64,
     /// Reads that failed, and were thrown away.
@@ -85,6 +90,31 @@ pub struct Address {
     pub state: &'static str,
 }
 
+/// A service that runs proxies.
+#[derive(Debug, Clone, Serialize)]
+pub struct Proxy {
+    /// Its name.
+    pub name: String,
+    /// The node clusters that it serves.
+    pub clusters: Vec<String>,
+    /// Who gives it networks and secrets: `owner` or `controller`.
+    pub care: &'static str,
+    /// The networks that it is on.
+    pub networks: Vec<String>,
+    /// The secrets that it mounts.
+    pub secrets: Vec<String>,
+    /// What it needs and does not have: `network NAME`, `secret NAME`.
+    pub pending: Vec<String>,
+    /// Updates that this controller has made.
+    pub updates: u64,
+    /// Tries of this controller to read or update it that failed.
+    pub failures: u64,
+    /// Seconds since its last update; none if it made none.
+    pub last_update_seconds_ago: Option<f64>,
+    /// What is wrong, and what to do.
+    pub failing: Option<String>,
+}
+
 /// What was sent and rejected since the start, by kind of resource.
 #[derive(Debug, Clone, Serialize)]
 pub struct Counters {
@@ -96,7 +126,13 @@ pub struct Counters {
 
 impl Status {
     /// Puts the parts together.
-    pub fn new(report: &Report, health: &Health, envoys: xds::Report, now: Instant) -> Self {
+    pub fn new(
+        report: &Report,
+        health: &Health,
+        envoys: xds::Report,
+        proxies: &proxy::Statuses,
+        now: Instant,
+    ) -> Self {
         let by_kind = |count: &dyn Fn(&Kind) -> Option<u64>| {
             let counted = |kind: Kind| (kind.as_str(), count(&kind).unwrap_or_default());
             Kind::ALL.into_iter().map(counted).collect()
@@ -115,6 +151,7 @@ impl Status {
             version: version::server_info(),
             swarm: Reading::new(report, health, now),
             services,
+            proxies: proxies.iter().map(|(name, it)| Proxy::new(name, it, now)).collect(),
             envoys: envoys.envoys,
             xds,
         }
@@ -130,6 +167,7 @@ impl Reading {
             last_read_seconds_ago: health.staleness(now).map(|age| age.as_secs_f64()),
             failing: health.failing.clone(),
             doubt: health.doubt.clone(),
+            unread: health.unread.clone(),
             complete_reads: health.complete_cycles,
             failed_reads: health.failed_cycles,
         }
@@ -171,6 +209,27 @@ impl Service {
                 endpoints: endpoints.iter().map(Address::new).collect(),
                 ..blank
             },
+        }
+    }
+}
+
+impl Proxy {
+    fn new(name: &ServiceName, status: &proxy::Status, now: Instant) -> Self {
+        let since = |last| now.saturating_duration_since(last).as_secs_f64();
+        Self {
+            name: name.to_string(),
+            clusters: status.clusters.iter().map(ToString::to_string).collect(),
+            care: match status.care {
+                Care::Owner => "owner",
+                Care::Controller => "controller",
+            },
+            networks: status.networks.clone(),
+            secrets: status.secrets.clone(),
+            pending: status.pending.clone(),
+            updates: status.updates,
+            failures: status.failures,
+            last_update_seconds_ago: status.last_update.map(since),
+            failing: status.failing.clone(),
         }
     }
 }

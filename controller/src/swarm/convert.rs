@@ -12,10 +12,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::shape::{DockerMode, DockerService, DockerTask, DockerUpdate, DockerVip};
+use super::shape::{
+    DockerMode, DockerMount, DockerSecret, DockerService, DockerTask, DockerUpdate, DockerVip,
+};
 use super::{
-    Network, NetworkId, Node, NodeId, Purpose, Resolution, Scale, Service, ServiceId, ServiceName,
-    Task, TaskId, TaskState, Update,
+    MountedSecret, Network, NetworkId, Node, NodeId, Purpose, Resolution, Scale, SecretId, Service,
+    ServiceId, ServiceName, Task, TaskId, TaskState, Update,
 };
 
 /// The prefix of our labels; on a container it is misplaced.
@@ -51,8 +53,8 @@ pub(super) fn services(body: &[u8]) -> Result<Sifted<Draft>, serde_json::Error> 
         let created_at = humantime::parse_rfc3339_weak(&created_at)
             .map_err(|error| format!("CreatedAt {created_at:?}: {error}"))?;
         let template = spec.task_template.unwrap_or_default();
-        let container_labels = template.container_spec.unwrap_or_default().labels;
-        let misplaced = container_labels.into_iter().flatten();
+        let container = template.container_spec.unwrap_or_default();
+        let misplaced = container.labels.into_iter().flatten();
         let mut vips = BTreeMap::new();
         for DockerVip { network_id, addr } in
             endpoint.unwrap_or_default().virtual_ips.into_iter().flatten()
@@ -78,7 +80,7 @@ pub(super) fn services(body: &[u8]) -> Result<Sifted<Draft>, serde_json::Error> 
                 _ => Resolution::VirtualIp,
             },
             vips,
-            secrets: Vec::new(),
+            secrets: container.secrets.into_iter().flatten().filter_map(mounted).collect(),
             scale: spec.mode.unwrap_or_default().into(),
             update: update_status.unwrap_or_default().into(),
         };
@@ -140,6 +142,20 @@ pub(super) fn tasks(body: &[u8]) -> Result<Sifted<Task>, serde_json::Error> {
             addresses,
         })
     })
+}
+
+/// Reads `GET /secrets`: the ID of each name.
+pub(super) fn secrets(body: &[u8]) -> Result<Sifted<(String, SecretId)>, serde_json::Error> {
+    sift("secret", body, |docker: DockerSecret, _odd| {
+        let id = SecretId::new(some(docker.id, "ID")?);
+        Ok((some(docker.spec.name, "Spec.Name")?.to_string(), id))
+    })
+}
+
+/// A secret that is a file; none where it is something else.
+fn mounted(docker: DockerMount) -> Option<MountedSecret> {
+    let DockerMount { secret_id, secret_name, file } = docker;
+    Some(MountedSecret { id: SecretId::new(secret_id), name: secret_name, target: file?.name })
 }
 
 /// Reads bollard's networks. One without ID or name is left out.
@@ -258,6 +274,14 @@ mod tests {
                     "ContainerSpec": {
                         "Env": ["PASSWORD=secret"],
                         "Labels": {"com.docker.lb.port": "8080", "other": "1"},
+                        "Secrets": [
+                            {
+                                "File": {"Name": "key.pem", "UID": "0", "GID": "0", "Mode": 292},
+                                "SecretID": "x1",
+                                "SecretName": "demo-key",
+                            },
+                            {"Runtime": {}, "SecretID": "x2", "SecretName": "for-a-plugin"},
+                        ],
                     },
                     "Networks": [{"Target": "n1"}],
                 },
@@ -317,12 +341,30 @@ mod tests {
             networks: vec![NetworkId::new("n1")],
             resolution: Resolution::VirtualIp,
             vips: [(NetworkId::new("n1"), "10.0.1.2".parse().expect("an address"))].into(),
-            secrets: Vec::new(),
+            secrets: vec![MountedSecret {
+                id: SecretId::new("x1"),
+                name: "demo-key".into(),
+                target: "key.pem".into(),
+            }],
             scale: Scale::Replicated(4),
             update: Update::Idle,
         };
         assert_eq!(services.into_values().collect::<Vec<_>>(), [expected]);
         assert!(!format!("{drafts:?}").contains("PASSWORD"));
+    }
+
+    #[test]
+    fn secrets_are_read_by_name_without_their_labels() {
+        let body = json!([
+            {"ID": "x1", "Spec": {"Name": "demo-key", "Labels": {"a": 1}}},
+            {"ID": "", "Spec": {"Name": "odd"}},
+            {"ID": "x3", "Spec": {}},
+            {"ID": "x4", "Spec": {"Name": "demo-cert"}},
+        ]);
+        let (secrets, odd) = secrets(body.to_string().as_bytes()).expect("a list");
+        let expected = [("demo-key", "x1"), ("demo-cert", "x4")];
+        assert_eq!(secrets, expected.map(|(name, id)| (name.to_owned(), SecretId::new(id))));
+        assert_eq!(odd.len(), 2);
     }
 
     #[test]

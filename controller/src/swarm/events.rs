@@ -1,6 +1,6 @@
 //! Docker's events, as triggers: what they carry is not believed, that they came is.
 //!
-//! Swarm tells of services, networks and nodes, never of tasks; and every stream ends some time (a
+//! Swarm tells of services, networks, nodes and secrets, never of tasks; and every stream ends some time (a
 //! socket proxy cuts it after minutes). So polling finds everything, and events only make it
 //! prompt.
 
@@ -24,6 +24,8 @@ pub(super) struct Heard {
     pub(super) networks: u64,
     /// Events of nodes, and times that some may have been missed.
     pub(super) nodes: u64,
+    /// Events of secrets, and times that some may have been missed.
+    pub(super) secrets: u64,
     /// When the last event came.
     pub(super) last: Option<Instant>,
 }
@@ -33,6 +35,7 @@ impl Heard {
         match event.typ {
             Some(EventMessageTypeEnum::NETWORK) => self.networks += 1,
             Some(EventMessageTypeEnum::NODE) => self.nodes += 1,
+            Some(EventMessageTypeEnum::SECRET) => self.secrets += 1,
             _ => {}
         }
         self.last = Some(now);
@@ -41,6 +44,7 @@ impl Heard {
     fn missed_some(&mut self) {
         self.networks += 1;
         self.nodes += 1;
+        self.secrets += 1;
     }
 }
 

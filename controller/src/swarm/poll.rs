@@ -8,12 +8,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::belief::Belief;
+use super::call::CallError;
 use super::convert::Oddity;
-use super::docker::{Docker, ReadError};
+use super::docker::Docker;
 use super::events::{self, Heard};
 use super::pace::{self, Activity};
 use super::reader::Reader;
-use super::{Address, Health, Observed, Picture, TaskState, Update};
+use super::{Address, Health, Observed, Picture, Secrets, TaskState, Update};
 
 /// How the Swarm is read.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub struct Settings {
     pub docker: Address,
     /// How long one call may take, from connecting to the last byte of the answer.
     pub timeout: Duration,
+    /// Whether the names of secrets are part of the picture.
+    pub secrets: Secrets,
 }
 
 /// Reads the Swarm until `shutdown`, and tells two things.
@@ -76,7 +79,7 @@ impl Source {
         }
     }
 
-    async fn follow_one(&mut self, docker: &Docker) -> ReadError {
+    async fn follow_one(&mut self, docker: &Docker) -> CallError {
         self.health.send_modify(|health| health.api_version = Some(docker.version()));
         let heard = watch::Sender::new(Heard::default());
         let triggers = heard.subscribe();
@@ -87,8 +90,8 @@ impl Source {
     }
 
     /// Reads until a read fails.
-    async fn poll(&mut self, docker: &Docker, mut heard: watch::Receiver<Heard>) -> ReadError {
-        let mut reader = Reader::new(docker);
+    async fn poll(&mut self, docker: &Docker, mut heard: watch::Receiver<Heard>) -> CallError {
+        let mut reader = Reader::new(docker, self.settings.secrets);
         loop {
             let before = heard.borrow_and_update().clone();
             let began = Instant::now();
@@ -98,6 +101,7 @@ impl Source {
             };
             let took = began.elapsed();
             self.tell_oddities(&reader);
+            self.tell_unread(reader.unread());
             self.believe(&picture);
             let since_event = heard.borrow().last.map(|last| last.elapsed());
             let pause = pace::pause(Activity::of(shown(&picture), since_event), took);
@@ -129,7 +133,7 @@ impl Source {
         self.publish();
     }
 
-    fn fail(&mut self, error: &ReadError) {
+    fn fail(&mut self, error: &CallError) {
         self.failures = self.failures.saturating_add(1);
         let error = error.to_string();
         self.health.send_if_modified(|health| {
@@ -150,6 +154,23 @@ impl Source {
             if new {
                 *sent = held.cloned();
             }
+            new
+        });
+    }
+
+    /// Tells once that the secrets may not be read, and what to allow.
+    fn tell_unread(&self, error: Option<&CallError>) {
+        let unread = error.map(|error| {
+            format!("{error}; no service's certificate can be mounted into a proxy until then")
+        });
+        self.health.send_if_modified(|health| {
+            let new = health.unread != unread;
+            match unread.as_ref().filter(|_| new) {
+                Some(unread) => tracing::warn!("{unread}"),
+                None if new => tracing::info!("the names of secrets can be read now"),
+                None => {}
+            }
+            health.unread = unread;
             new
         });
     }

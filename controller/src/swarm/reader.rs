@@ -5,12 +5,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::call::{CallError, Cause};
 use super::convert::{self, Draft, Oddity, Sifted};
-use super::docker::{Cause, Docker, ReadError};
+use super::docker::Docker;
 use super::events::Heard;
-use super::{Network, NetworkId, Node, NodeId, Picture, Task};
+use super::{Network, NetworkId, Node, NodeId, Picture, SecretId, Secrets, Task};
 
-/// Networks and nodes are read this often even without an event: an event stream can die silently.
+/// Networks, nodes and secrets are read this often even without an event: an event stream can die silently.
 const REFRESH: Duration = Duration::from_mins(1);
 
 /// Reads pictures from one connection.
@@ -20,9 +21,14 @@ pub(super) struct Reader<'a> {
     tasks: Parsed<Task>,
     networks: BTreeMap<NetworkId, Network>,
     nodes: BTreeMap<NodeId, Node>,
+    read_secrets: Secrets,
+    secrets: Option<BTreeMap<String, SecretId>>,
+    /// Why the secrets are not known, although they should be.
+    unread: Option<CallError>,
+    secret_oddities: Vec<Oddity>,
     /// Targets of services that no network had when the networks were last read.
     unknown: BTreeSet<String>,
-    /// The events that networks and nodes are as new as, and when they were read.
+    /// The events that networks, nodes and secrets are as new as, and when they were read.
     fresh: Option<(Heard, Instant)>,
     picture: Arc<Picture>,
 }
@@ -42,13 +48,17 @@ enum Change {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(docker: &'a Docker) -> Self {
+    pub(super) fn new(docker: &'a Docker, read_secrets: Secrets) -> Self {
         Self {
             docker,
             services: Parsed::new(),
             tasks: Parsed::new(),
             networks: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            read_secrets,
+            secrets: None,
+            unread: None,
+            secret_oddities: Vec::new(),
             unknown: BTreeSet::new(),
             fresh: None,
             picture: Arc::default(),
@@ -57,7 +67,7 @@ impl<'a> Reader<'a> {
 
     /// Reads a complete picture, or fails as a whole. The same `Arc` again means that nothing has
     /// changed. `heard` is what the event stream had told before this read.
-    pub(super) async fn read(&mut self, heard: &Heard) -> Result<Arc<Picture>, ReadError> {
+    pub(super) async fn read(&mut self, heard: &Heard) -> Result<Arc<Picture>, CallError> {
         let (services, tasks) = tokio::try_join!(self.docker.services(), self.docker.tasks())?;
         let services = self.services.take(&services, convert::services);
         let services = services.map_err(|cause| self.docker.failed("/services", cause))?;
@@ -75,20 +85,29 @@ impl<'a> Reader<'a> {
         self.unknown = unknown;
         let tasks = self.tasks.list.iter().map(|task| (task.id.clone(), task.clone())).collect();
         let (networks, nodes) = (self.networks.clone(), self.nodes.clone());
-        self.picture = Arc::new(Picture { services, tasks, networks, nodes, secrets: None });
+        let secrets = self.secrets.clone();
+        self.picture = Arc::new(Picture { services, tasks, networks, nodes, secrets });
         Ok(Arc::clone(&self.picture))
     }
 
     /// What is odd in the lists as they were last read.
     pub(super) fn oddities(&self) -> impl Iterator<Item = &Oddity> {
-        self.services.oddities.iter().chain(&self.tasks.oddities)
+        let lists = self.services.oddities.iter().chain(&self.tasks.oddities);
+        lists.chain(&self.secret_oddities)
     }
 
-    /// Reads networks and nodes where an event says so, or time.
-    async fn read_others(&mut self, heard: &Heard) -> Result<Change, ReadError> {
+    /// Why the secrets are not in the picture, although they were asked for.
+    pub(super) fn unread(&self) -> Option<&CallError> {
+        self.unread.as_ref()
+    }
+
+    /// Reads networks, nodes and secrets where an event says so, or time.
+    async fn read_others(&mut self, heard: &Heard) -> Result<Change, CallError> {
         let fresh = self.fresh.as_ref().filter(|(_, read_at)| read_at.elapsed() < REFRESH);
         let networks_due = fresh.is_none_or(|(fresh, _)| fresh.networks != heard.networks);
         let nodes_due = fresh.is_none_or(|(fresh, _)| fresh.nodes != heard.nodes);
+        let secrets_due = fresh.is_none_or(|(fresh, _)| fresh.secrets != heard.secrets);
+        let read_at = fresh.map_or_else(Instant::now, |(_, read_at)| *read_at);
         let mut change = Change::Same;
         if networks_due {
             let networks = convert::networks(self.docker.networks().await?);
@@ -98,9 +117,32 @@ impl<'a> Reader<'a> {
             let nodes = convert::nodes(self.docker.nodes().await?);
             change = replace(&mut self.nodes, nodes, change);
         }
-        let read_at = fresh.map_or_else(Instant::now, |(_, read_at)| *read_at);
+        if secrets_due && self.read_secrets == Secrets::Read {
+            let secrets = self.secrets().await?;
+            change = replace(&mut self.secrets, secrets, change);
+        }
         self.fresh = Some((heard.clone(), read_at));
         Ok(change)
+    }
+
+    /// The secrets; none where a socket proxy keeps them to itself, which must not cost the rest.
+    async fn secrets(&mut self) -> Result<Option<BTreeMap<String, SecretId>>, CallError> {
+        let read = self.docker.secrets().await;
+        let (secrets, unread) = match read {
+            Ok(body) => {
+                let parsed = convert::secrets(&body);
+                let unreadable = |error: serde_json::Error| Cause::Unreadable(error.to_string());
+                let parsed = parsed.map_err(unreadable);
+                let (secrets, odd) =
+                    parsed.map_err(|cause| self.docker.failed("/secrets", cause))?;
+                self.secret_oddities = odd;
+                (Some(secrets.into_iter().collect()), None)
+            }
+            Err(error) if error.cause.is_refusal() => (None, Some(error)),
+            Err(error) => return Err(error),
+        };
+        self.unread = unread;
+        Ok(secrets)
     }
 }
 

@@ -54,6 +54,39 @@ pub(super) struct DockerTemplate {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct DockerContainer {
     pub(super) labels: Option<BTreeMap<String, String>>,
+    pub(super) secrets: Option<Vec<DockerMount>>,
+}
+
+/// A secret as a container sees it.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct DockerMount {
+    #[serde(rename = "SecretID")]
+    pub(super) secret_id: String,
+    pub(super) secret_name: String,
+    /// Absent where it is no file but for a plugin.
+    pub(super) file: Option<DockerFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct DockerFile {
+    pub(super) name: String,
+}
+
+/// A secret of the Swarm. Its labels are its owner's.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct DockerSecret {
+    #[serde(rename = "ID")]
+    pub(super) id: String,
+    pub(super) spec: DockerNamed,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct DockerNamed {
+    pub(super) name: String,
 }
 
 #[derive(Deserialize)]

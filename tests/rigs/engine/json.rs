@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::world::{Mode, Network, Node, Order, Service, State, Task, World};
+use super::world::{Mode, Network, Node, Order, Service, Spec, State, Task, World};
 
 /// The time of the Swarm's manager when it wrote the given index: a second a write.
 fn time(index: u64) -> String {
@@ -19,19 +19,30 @@ fn state(state: State) -> String {
     format!("{state:?}").to_lowercase()
 }
 
-pub(super) fn service(service: &Service) -> Value {
-    let spec = &service.spec;
+/// A service as text; a specification that a client wrote is in there as it wrote it.
+pub(super) fn service(service: &Service) -> String {
+    let mut answer = service_around(service);
+    answer["Spec"] = SPEC.into();
+    let text = answer.to_string();
+    text.replacen(&format!("\"{SPEC}\""), &written_spec(&service.spec), 1)
+}
+
+/// Where the specification goes: no client writes this.
+const SPEC: &str = "@waggle-spec@";
+
+/// A specification as text.
+pub(super) fn written_spec(spec: &Spec) -> String {
+    spec.written.clone().unwrap_or_else(|| self::spec(spec).to_string())
+}
+
+/// A specification as Docker prints it.
+pub(super) fn spec(spec: &Spec) -> Value {
     let networks: Vec<Value> =
         spec.networks.iter().map(|target| json!({"Target": target, "Aliases": []})).collect();
     let ports: Vec<Value> = spec
         .published
         .iter()
         .map(|port| json!({"Protocol": "tcp", "TargetPort": port, "PublishedPort": port, "PublishMode": "ingress"}))
-        .collect();
-    let vips: Vec<Value> = service
-        .vips
-        .iter()
-        .map(|(network, address)| json!({"NetworkID": network, "Addr": format!("{address}/24")}))
         .collect();
     let mode = match spec.mode {
         Mode::Replicated(count) => json!({"Replicated": {"Replicas": count}}),
@@ -41,10 +52,6 @@ pub(super) fn service(service: &Service) -> Value {
         Order::StopFirst => "stop-first",
         Order::StartFirst => "start-first",
     };
-    let mut endpoint = json!({"Spec": {"Mode": spec.endpoint_mode}});
-    if !vips.is_empty() {
-        endpoint["VirtualIPs"] = vips.into();
-    }
     let mut container =
         json!({"Image": spec.image, "Init": false, "DNSConfig": {}, "Isolation": "default"});
     if !spec.env.is_empty() {
@@ -53,30 +60,46 @@ pub(super) fn service(service: &Service) -> Value {
     if !spec.container_labels.is_empty() {
         container["Labels"] = json!(spec.container_labels);
     }
+    if !spec.secrets.is_empty() {
+        container["Secrets"] = json!(spec.secrets);
+    }
+    json!({
+        "Name": spec.name,
+        "Labels": spec.labels,
+        "TaskTemplate": {
+            "ContainerSpec": container,
+            "Resources": {"Limits": {}, "Reservations": {}},
+            "Placement": {},
+            "Networks": networks,
+            "ForceUpdate": 0,
+            "Runtime": "container",
+        },
+        "Mode": mode,
+        "UpdateConfig": {"Parallelism": 1, "FailureAction": "pause", "Order": order},
+        "EndpointSpec": {"Mode": spec.endpoint_mode, "Ports": ports},
+    })
+}
+
+/// A service without its specification.
+fn service_around(service: &Service) -> Value {
+    let vips: Vec<Value> = service
+        .vips
+        .iter()
+        .map(|(network, address)| json!({"NetworkID": network, "Addr": format!("{address}/24")}))
+        .collect();
+    let mut endpoint = json!({"Spec": {"Mode": service.spec.endpoint_mode}});
+    if !vips.is_empty() {
+        endpoint["VirtualIPs"] = vips.into();
+    }
     let mut answer = json!({
         "ID": service.id,
         "Version": {"Index": service.index},
         "CreatedAt": time(service.created),
         "UpdatedAt": time(service.index),
-        "Spec": {
-            "Name": spec.name,
-            "Labels": spec.labels,
-            "TaskTemplate": {
-                "ContainerSpec": container,
-                "Resources": {"Limits": {}, "Reservations": {}},
-                "Placement": {},
-                "Networks": networks,
-                "ForceUpdate": 0,
-                "Runtime": "container",
-            },
-            "Mode": mode,
-            "UpdateConfig": {"Parallelism": 1, "FailureAction": "pause", "Order": order},
-            "EndpointSpec": {"Mode": spec.endpoint_mode, "Ports": ports},
-        },
         "Endpoint": endpoint,
     });
     if let Some(update) = service.update {
-        answer["UpdateStatus"] = json!({"State": update, "StartedAt": time(service.index)});
+        answer["UpdateStatus"] = json!({"State": update, "StartedAt": time(service.index), "Message": "as the test says"});
     }
     answer
 }
@@ -154,6 +177,16 @@ pub(super) fn bridge() -> Value {
         "Containers": {},
         "Options": {},
         "Labels": {},
+    })
+}
+
+pub(super) fn secret(id: &str, name: &str) -> Value {
+    json!({
+        "ID": id,
+        "Version": {"Index": 1},
+        "CreatedAt": time(0),
+        "UpdatedAt": time(0),
+        "Spec": {"Name": name, "Labels": {}},
     })
 }
 

@@ -8,12 +8,14 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Method, Request, StatusCode, header};
 use axum::response::Response;
 use futures::{StreamExt, stream};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 
 use super::json;
+use super::update;
 use super::world::{State, World};
 
 /// How an engine can fail.
@@ -53,6 +55,20 @@ pub(super) struct Server {
     versions: Mutex<BTreeSet<String>>,
     unversioned: Mutex<BTreeSet<String>>,
     printed: Mutex<BTreeMap<String, Printed>>,
+    writes: Mutex<Vec<Write>>,
+}
+
+/// A request that is no read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// Its method.
+    pub method: String,
+    /// Its path, without version.
+    pub path: String,
+    /// Its query.
+    pub query: String,
+    /// Its body.
+    pub body: String,
 }
 
 impl Server {
@@ -68,6 +84,7 @@ impl Server {
             versions: Mutex::default(),
             unversioned: Mutex::default(),
             printed: Mutex::default(),
+            writes: Mutex::default(),
         }
     }
 
@@ -138,11 +155,17 @@ impl Server {
     }
 
     async fn answer_body(&self, request: Request<Incoming>) -> Response {
-        let (version, path) = split_version(request.uri().path());
+        let (head, body) = request.into_parts();
+        let (version, path) = split_version(head.uri.path());
         let path = path.to_owned();
         *lock(&self.requests).entry(path.clone()).or_default() += 1;
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return refusal(403, "the simulated engine only answers reads");
+        let query = head.uri.query().unwrap_or_default().to_owned();
+        let write = !matches!(head.method, Method::GET | Method::HEAD);
+        let body = if write { whole(body).await } else { String::new() };
+        if write {
+            let (method, path) = (head.method.to_string(), path.clone());
+            let (query, body) = (query.clone(), body.clone());
+            lock(&self.writes).push(Write { method, path, query, body });
         }
         if let Some(version) = version {
             lock(&self.versions).insert(version.to_owned());
@@ -152,8 +175,9 @@ impl Server {
         } else {
             lock(&self.unversioned).insert(path.clone());
         }
-        let filters = filters(request.uri().query());
+        let filters = filters(&query);
         match self.next_fault(&path) {
+            None if write => self.take(&path, &query, body),
             None => self.good_answer(&path, &filters),
             Some(Fault::Status(status, message)) => refusal(status, &message),
             Some(Fault::Hang) => std::future::pending().await,
@@ -162,6 +186,27 @@ impl Server {
                 cut(&self.read(|world| list(world, &path, &filters)).unwrap_or_default())
             }
         }
+    }
+
+    /// Takes the one write that it knows: the update of a service.
+    fn take(&self, path: &str, query: &str, spec: String) -> Response {
+        let asked = path.strip_prefix("/services/").and_then(|path| path.strip_suffix("/update"));
+        let version = query.split('&').find_map(|pair| pair.strip_prefix("version=")?.parse().ok());
+        let (Some(asked), Some(version)) = (asked, version) else {
+            return refusal(403, "the simulated engine only takes updates of services");
+        };
+        match self.write(|world| update::take(world, asked, version, spec)) {
+            Ok(()) => respond(
+                StatusCode::OK,
+                "application/json",
+                Body::from(json!({"Warnings": null}).to_string()),
+            ),
+            Err((status, message)) => refusal(status, &message),
+        }
+    }
+
+    pub(super) fn writes(&self) -> Vec<Write> {
+        lock(&self.writes).clone()
     }
 
     fn next_fault(&self, path: &str) -> Option<Fault> {
@@ -234,12 +279,9 @@ impl Server {
 type Filters = BTreeMap<String, Vec<String>>;
 
 /// The `filters` of a query, in both forms that clients write: lists, and maps to `true`.
-fn filters(query: Option<&str>) -> Filters {
-    let encoded = query
-        .unwrap_or_default()
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("filters="))
-        .unwrap_or_default();
+fn filters(query: &str) -> Filters {
+    let encoded =
+        query.split('&').find_map(|pair| pair.strip_prefix("filters=")).unwrap_or_default();
     let Ok(Value::Object(filters)) = serde_json::from_str(&percent_decode(encoded)) else {
         return Filters::new();
     };
@@ -249,6 +291,15 @@ fn filters(query: Option<&str>) -> Filters {
         _ => Vec::new(),
     };
     filters.into_iter().map(|(key, value)| (key, values(value))).collect()
+}
+
+/// The whole body of a request; nothing where it ends early.
+async fn whole(body: Incoming) -> String {
+    let body = body.collect().await;
+    body.map_or_else(
+        |_| String::new(),
+        |body| String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+    )
 }
 
 fn percent_decode(encoded: &str) -> String {
@@ -283,7 +334,8 @@ fn list(world: &World, path: &str, filters: &Filters) -> Option<Bytes> {
     let desired = filters.get("desired-state");
     let scope = filters.get("scope");
     let mut items: Vec<Value> = match path {
-        "/services" => world.services.values().map(json::service).collect(),
+        "/services" => return Some(services(world).into()),
+        "/secrets" => world.secrets.iter().map(|(id, name)| json::secret(id, name)).collect(),
         "/tasks" => world
             .tasks
             .values()
@@ -311,7 +363,13 @@ fn list(world: &World, path: &str, filters: &Filters) -> Option<Bytes> {
 fn inspect(world: &World, path: &str) -> Option<Bytes> {
     let asked = path.strip_prefix("/services/")?;
     let service = world.services.values().find(|it| it.id == asked || it.spec.name == asked)?;
-    Some(json::service(service).to_string().into())
+    Some(json::service(service).into())
+}
+
+fn services(world: &World) -> String {
+    let odd = world.odd.get("/services").into_iter().flatten().map(Value::to_string);
+    let services: Vec<_> = world.services.values().map(json::service).chain(odd).collect();
+    format!("[{}]", services.join(","))
 }
 
 /// The desired states that Docker's filter takes.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::json;
 use super::server::Server;
 use super::world::{self, Mode, Order, Spec, State};
 
@@ -31,6 +32,8 @@ impl Builder {
             endpoint_mode: "vip",
             published: Vec::new(),
             order: Order::StopFirst,
+            secrets: Vec::new(),
+            written: None,
         };
         Self { server, spec, begin_as: State::Running, given: VecDeque::new(), vip: None }
     }
@@ -96,6 +99,23 @@ impl Builder {
         self
     }
 
+    /// Mounts the secret of that name, which is made if need be, as `/run/secrets/NAME`.
+    pub fn secret(mut self, name: &str) -> Self {
+        let id = self.server.write(|world| world.secret(name));
+        let file = serde_json::json!({"Name": name, "UID": "0", "GID": "0", "Mode": 0o444});
+        self.spec
+            .secrets
+            .push(serde_json::json!({"File": file, "SecretID": id, "SecretName": name}));
+        self
+    }
+
+    /// Rewrites the text of its specification, as a client of a later version would have written
+    /// it; it is shown byte for byte until somebody updates the service. Call it last.
+    pub fn written(mut self, rewrite: impl FnOnce(String) -> String) -> Self {
+        self.spec.written = Some(rewrite(json::spec(&self.spec).to_string()));
+        self
+    }
+
     /// New tasks run before old ones stop (`--update-order start-first`).
     pub fn start_first(mut self) -> Self {
         self.spec.order = Order::StartFirst;
@@ -141,6 +161,21 @@ impl Service {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its specification, as a client reads it.
+    pub fn spec(&self) -> String {
+        self.server.read(|world| json::written_spec(&world.services[&self.id].spec))
+    }
+
+    /// Its `Version.Index`.
+    pub fn version(&self) -> u64 {
+        self.server.read(|world| world.services[&self.id].index)
+    }
+
+    /// Sets what became of its last update, as Swarm does after tasks were replaced or failed.
+    pub fn update_ended(&self, state: &'static str) {
+        self.server.write(|world| world.set_update_status(&self.id, state));
     }
 
     /// Its tasks whose desired state is `running`, by slot.

@@ -59,6 +59,10 @@ pub(super) struct Spec {
     pub(super) endpoint_mode: &'static str,
     pub(super) published: Vec<u16>,
     pub(super) order: Order,
+    /// The secrets that its tasks see, as they are written.
+    pub(super) secrets: Vec<Value>,
+    /// The whole specification as a client wrote it, where it has to be shown byte for byte.
+    pub(super) written: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -112,6 +116,8 @@ pub(super) struct World {
     pub(super) tasks: BTreeMap<String, Task>,
     pub(super) networks: BTreeMap<String, Network>,
     pub(super) nodes: BTreeMap<String, Node>,
+    /// The names of secrets, by ID.
+    pub(super) secrets: BTreeMap<String, String>,
     /// Objects that a list serves as they are, by the list's path.
     pub(super) odd: BTreeMap<String, Vec<Value>>,
     pub(super) outbox: Vec<Value>,
@@ -127,6 +133,7 @@ impl World {
             tasks: BTreeMap::new(),
             networks: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             odd: BTreeMap::new(),
             outbox: Vec::new(),
             next_address: first_address(),
@@ -221,6 +228,26 @@ impl World {
         }
     }
 
+    /// The ID of a secret, which is made if there is none of that name.
+    pub(super) fn secret(&mut self, name: &str) -> String {
+        if let Some((id, _)) = self.secrets.iter().find(|(_, known)| *known == name) {
+            return id.clone();
+        }
+        let id = self.new_id("x");
+        self.outbox.push(json::event(self.index, "secret", "create", &id, name));
+        self.secrets.insert(id.clone(), name.into());
+        id
+    }
+
+    pub(super) fn remove_secret(&mut self, name: &str) {
+        let index = self.tick();
+        let found = self.secrets.iter().find(|(_, known)| *known == name);
+        if let Some(id) = found.map(|(id, _)| id.clone()) {
+            self.secrets.remove(&id);
+            self.outbox.push(json::event(index, "secret", "remove", &id, name));
+        }
+    }
+
     pub(super) fn create(
         &mut self,
         spec: Spec,
@@ -255,6 +282,8 @@ impl World {
     pub(super) fn update(&mut self, id: &str, change: impl FnOnce(&mut Spec)) {
         let index = self.tick();
         let service = self.service_mut(id);
+        // A client of today writes what it knows, and nothing else.
+        service.spec.written = None;
         change(&mut service.spec);
         service.index = index;
         service.update = None;
