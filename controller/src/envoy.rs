@@ -19,10 +19,12 @@ mod cluster;
 mod endpoint;
 mod extension;
 mod header;
+pub mod limits;
 mod listener;
 mod resource;
 mod route;
 
+pub use limits::Limits;
 pub use resource::{Kind, Resource};
 
 /// What the resources depend on beside the routing.
@@ -40,6 +42,8 @@ pub struct Settings {
     pub filter: PluginConfig,
     /// The value of `x-server-info`.
     pub server_info: String,
+    /// What it allows clients and tasks.
+    pub limits: Limits,
 }
 
 /// Where Envoy gets the filter's code from.

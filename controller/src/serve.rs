@@ -15,8 +15,7 @@ use crate::control::{Control, Outlets};
 use crate::envoy::{self, FilterCode};
 use crate::settings::{FilterSource, Serve, XdsTls};
 use crate::state::{Kept, StateDir};
-use crate::swarm::{self, Address};
-use crate::{admin, keys, routing, state, version, xds};
+use crate::{admin, keys, routing, state, swarm, version, xds};
 
 /// Swarm signals a task two seconds after it was told to stop. What is seen by polling is seen up to
 /// half a second late; the rest is for the way to Envoy.
@@ -30,7 +29,10 @@ const GRACE: Duration = Duration::from_secs(3);
 
 /// Runs the controller until `shutdown`.
 pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let docker = docker_address(settings.docker.as_deref())?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    let proxies = settings.proxies()?;
     let state = open_state(&settings.state_dir);
     let kept = state.as_ref().and_then(load);
     let filter = PluginConfig {
@@ -44,14 +46,15 @@ pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Resu
         filter_code: filter_code(&settings.filter)?,
         filter,
         server_info: version::server_info(),
+        limits: settings.limits.clone(),
     };
     let routing = routing::Settings {
         proxy_networks: settings.proxy_network.iter().cloned().collect(),
         share_hosts: settings.share_hosts,
-        proxies: [].into(),
+        proxies,
         linger: LINGER,
     };
-    let xds_tls = read_tls(settings.xds_tls.as_ref())?;
+    let xds_tls = read_tls(&settings.xds_tls)?;
     let xds_listener = listen(settings.xds_address, "--xds-address").await?;
     let status_listener = listen(settings.status_address, "--status-address").await?;
 
@@ -64,7 +67,7 @@ pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Resu
     let (picture, ledger) = kept.map(Kept::into_parts).unzip();
 
     let tasks = TaskTracker::new();
-    let source = swarm::Settings { docker, timeout: DOCKER_TIMEOUT };
+    let source = swarm::Settings { docker: settings.docker, timeout: DOCKER_TIMEOUT };
     tasks.spawn(swarm::run(source, picture, pictures, health, shutdown.clone()));
     let control = Control::new(routing, envoy, ledger.unwrap_or_default());
     tasks.spawn(control.run(seen, Outlets { snapshots, reports, memory }, shutdown.clone()));
@@ -95,13 +98,6 @@ pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Resu
         tracing::warn!("some connections did not end in time");
     }
     outcome
-}
-
-/// The address of Docker's API: the setting, else `DOCKER_HOST`, else the local socket.
-fn docker_address(setting: Option<&str>) -> anyhow::Result<Address> {
-    let from_environment = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
-    let written = setting.or(from_environment.as_deref()).unwrap_or("unix:///var/run/docker.sock");
-    written.parse().with_context(|| format!("--docker {written}"))
 }
 
 fn open_state(path: &Path) -> Option<StateDir> {
@@ -169,19 +165,25 @@ fn filter_code(source: &FilterSource) -> anyhow::Result<FilterCode> {
     }
 }
 
-fn read_tls(files: Option<&XdsTls>) -> anyhow::Result<Option<xds::Tls>> {
-    let Some(files) = files else {
-        tracing::warn!(
-            "xDS is not encrypted: whoever reaches --xds-address can read the session keys; keep it \
-             on a network of its own, or give --xds-tls-cert, --xds-tls-key and --xds-client-ca"
-        );
-        return Ok(None);
-    };
-    Ok(Some(xds::Tls {
-        certificate: read(&files.cert, "--xds-tls-cert")?,
-        key: read(&files.key, "--xds-tls-key")?,
-        client_ca: read(&files.client_ca, "--xds-client-ca")?,
-    }))
+fn read_tls(files: &XdsTls) -> anyhow::Result<Option<xds::Tls>> {
+    match (&files.cert, &files.key, &files.client_ca) {
+        (Some(certificate), Some(key), Some(client_ca)) => Ok(Some(xds::Tls {
+            certificate: read(certificate, "--xds-tls-cert")?,
+            key: read(key, "--xds-tls-key")?,
+            client_ca: read(client_ca, "--xds-client-ca")?,
+        })),
+        (None, None, None) => {
+            tracing::warn!(
+                "xDS is not encrypted: whoever reaches --xds-address can read the session keys; keep \
+                 it on a network of its own, or give --xds-tls-cert, --xds-tls-key and \
+                 --xds-client-ca"
+            );
+            Ok(None)
+        }
+        _ => anyhow::bail!(
+            "mutual TLS needs all three of --xds-tls-cert, --xds-tls-key and --xds-client-ca"
+        ),
+    }
 }
 
 fn read(path: &Path, setting: &str) -> anyhow::Result<Vec<u8>> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use waggle_controller::envoy::{FilterCode, Settings};
+use waggle_controller::envoy::{FilterCode, Limits, Settings};
 use waggle_controller::labels::{Affinity, Claim, CookieName, HostPattern};
 use waggle_controller::routing::{
     Connections, Endpoint, Pool, PoolName, Presence, Routing, Target,
@@ -26,6 +26,7 @@ pub(crate) fn settings() -> Settings {
             info_headers: InfoHeaders::Shown,
         },
         server_info: "waggle/0.1.0 (abcdef0) linux/amd64".to_owned(),
+        limits: Limits::default(),
     }
 }
 
