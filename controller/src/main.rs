@@ -14,7 +14,7 @@ async fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(LoadError::CommandLine(error)) => error.exit(),
         Err(error) => {
-            eprintln!("waggle: {error}");
+            error.to_string().lines().for_each(|line| eprintln!("waggle: {line}"));
             return ExitCode::FAILURE;
         }
     };

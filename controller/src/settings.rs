@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::bootstrap::BootstrapArgs;
@@ -125,7 +124,7 @@ pub struct Serve {
         long,
         value_name = "BOOL",
         action = ArgAction::Set,
-        value_parser = BoolishValueParser::new(),
+        value_parser = value::truth,
         num_args = 0..=1,
         require_equals = true,
         default_value = "false",

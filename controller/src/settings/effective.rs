@@ -38,20 +38,6 @@ pub enum Origin {
     Flag,
 }
 
-impl fmt::Display for Origin {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => out.write_str("default"),
-            Self::File { path, line, key } if key.contains('.') => {
-                write!(out, "{path}:{line} ({key})")
-            }
-            Self::File { path, line, .. } => write!(out, "{path}:{line}"),
-            Self::Variable(name) => out.write_str(name),
-            Self::Flag => out.write_str("flag"),
-        }
-    }
-}
-
 impl Serve {
     /// The settings that hold, as a file that would give them, each with its origin. It shows no
     /// secret.
@@ -68,7 +54,16 @@ impl fmt::Display for Effective {
             ([value], false) => format!("{} = {value}", self.name),
             (values, _) => format!("{} = [{}]", self.name, values.join(", ")),
         };
-        write!(out, "{line:<44} # {}", self.origin)
+        write!(out, "{line:<44} # ")?;
+        match &self.origin {
+            Origin::Default => out.write_str("default"),
+            Origin::File { path, line, key } if key.eq_ignore_ascii_case(&self.name) => {
+                write!(out, "{path}:{line}")
+            }
+            Origin::File { path, line, key } => write!(out, "{path}:{line} ({key})"),
+            Origin::Variable(name) => out.write_str(name),
+            Origin::Flag => out.write_str("flag"),
+        }
     }
 }
 
@@ -88,8 +83,8 @@ pub(super) fn shown(value: &str) -> String {
     if keys::parse(value).is_ok() || value.contains("-----BEGIN") {
         return "(a key, not shown; give a file that holds it)".to_owned();
     }
-    match (value.split_once("://"), value.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://(not shown)@{host}"),
+    match value.rsplit_once('@') {
+        Some((before, host)) if before.contains(':') => format!("(not shown)@{host}"),
         _ => value.to_owned(),
     }
 }

@@ -94,6 +94,14 @@ struct Extension<'a> {
     entries: Vec<Entry<'a>>,
 }
 
+/// A key that somebody meant, and where it belongs.
+enum Meant<'a> {
+    /// This one, at another place.
+    Misplaced(&'a str, &'static str),
+    /// Perhaps this one.
+    Misspelt(&'a str, &'static str),
+}
+
 impl<'a> Reader<'a> {
     fn file(&mut self, table: &'a DeTable<'a>) {
         let mut extensions = Vec::new();
@@ -305,29 +313,44 @@ impl<'a> Reader<'a> {
         self.error(given.line, text);
     }
 
+    /// Nobody knows all keys that Interlock took: in its tables a key that nothing is known of is
+    /// left alone. Above the tables there is no excuse, nor for a known key at a wrong place.
     fn unknown(&mut self, name: &str, path: &str, line: usize) {
-        let hint = self.meant(name).map(|meant| format!("; {meant}")).unwrap_or_default();
-        self.error(line, format!("{path}: no such setting{hint}"));
+        let hint = self.meant(name);
+        let (known, hint) = match &hint {
+            Some(Meant::Misplaced(key, place)) => (true, format!("; `{key}` belongs {place}")),
+            Some(Meant::Misspelt(key, place)) => {
+                (false, format!("; did you mean `{key}`? It belongs {place}"))
+            }
+            None => (false, String::new()),
+        };
+        let text = format!("{path}: no such setting{hint}");
+        if known || path == name {
+            self.error(line, text);
+        } else {
+            self.reading.warnings.push(Remark { line, text });
+        }
     }
 
-    /// What somebody meant who wrote this key: a right one at a wrong place, or one like it.
-    fn meant(&self, name: &str) -> Option<String> {
+    /// What somebody meant who wrote this key.
+    fn meant(&self, name: &str) -> Option<Meant<'a>> {
         if name.len() > LONGEST {
             return None;
         }
         let name = name.to_ascii_lowercase();
-        let ours = self.settings.iter().map(|setting| (setting.as_str(), Section::Core.place()));
-        let interlocks = KEYS.iter().map(|key| (key.name, key.section.place()));
-        let resemblance =
-            |known: &str| strsim::jaro(&name.replace('_', "-"), &known.to_ascii_lowercase());
-        let (resemblance, known, place) = ours
+        let settings: &'a BTreeSet<String> = self.settings;
+        let ours = settings.iter().map(|setting| (setting.as_str(), Section::Core));
+        let interlocks = KEYS.iter().map(|key| (key.name, key.section));
+        let dashed = name.replace('_', "-");
+        let resemblance = |known: &str| strsim::jaro(&dashed, &known.to_ascii_lowercase());
+        let (resemblance, known, section) = ours
             .chain(interlocks)
-            .map(|(known, place)| (resemblance(known), known, place))
+            .map(|(known, section)| (resemblance(known), known, section))
             .max_by(|one, other| one.0.total_cmp(&other.0))?;
         if known.eq_ignore_ascii_case(&name) {
-            return Some(format!("`{known}` belongs {place}"));
+            return Some(Meant::Misplaced(known, section.place()));
         }
-        (resemblance > RESEMBLANCE).then(|| format!("did you mean `{known}`? It belongs {place}"))
+        (resemblance > RESEMBLANCE).then_some(Meant::Misspelt(known, section.place()))
     }
 
     fn warn(&mut self, key: &'static Key, line: usize, text: String) {

@@ -33,7 +33,7 @@ impl Section {
 }
 
 /// A key of Interlock's file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Key {
     pub(super) section: Section,
     pub(super) name: &'static str,
@@ -41,7 +41,7 @@ pub(super) struct Key {
 }
 
 /// What a key is here.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Meaning {
     /// The setting of this name; the function writes the value as the setting does.
     Setting(&'static str, fn(&[String]) -> Result<Translated, Expected>),
@@ -95,7 +95,11 @@ pub(super) const KEYS: &[Key] = &[
     key(Core, "TLSCert", Refused(DOCKER_TLS)),
     key(Core, "TLSKey", Refused(DOCKER_TLS)),
     key(Core, "AllowInsecure", Refused(DOCKER_TLS)),
-    key(Core, "PollInterval", Nothing("Waggle reads Docker every 0.5 s at most by itself")),
+    key(
+        Core,
+        "PollInterval",
+        Nothing("Waggle reads Docker every half second, and sooner while something changes"),
+    ),
     key(
         Core,
         "EndpointOverride",
@@ -103,7 +107,7 @@ pub(super) const KEYS: &[Key] = &[
             "Envoy is told where the controller is by its bootstrap: `waggle bootstrap --controller`",
         ),
     ),
-    key(Core, "Debug", Nothing("use `log = \"debug\"`")),
+    key(Core, "Debug", Nothing("use `log`")),
     key(Core, "EnableMetrics", Nothing("metrics are always there, at `status-address`")),
     key(Extension, "Image", Nothing(NO_EXTENSION)),
     key(Extension, "Args", Nothing(NO_EXTENSION)),
@@ -159,7 +163,7 @@ pub(super) const KEYS: &[Key] = &[
     key(
         Proxy,
         "RLimitNoFile",
-        Nothing("the limit is Docker's: `--ulimit nofile=…` on the proxy service"),
+        Nothing("the limit is Docker's: `--ulimit-add nofile=…` on the proxy service"),
     ),
     key(Proxy, "MaxConnections", Setting("max-connections", as_it_is)),
     key(Proxy, "ConnectTimeout", Setting("connect-timeout", connect_timeout)),

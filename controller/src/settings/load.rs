@@ -63,7 +63,7 @@ impl Cli {
         };
         let config = flags.get_one::<PathBuf>("config").cloned();
         let config = config.or_else(|| variable("WAGGLE_CONFIG").map(PathBuf::from));
-        let layers = Layers::read(&command, config.as_deref(), variable)?;
+        let layers = Layers::read(&command, flags, config.as_deref(), variable)?;
 
         let command = command.mut_subcommand(SERVE, |serve| layers.put_into(serve));
         let matches = command.try_get_matches_from(arguments)?;
@@ -110,6 +110,7 @@ struct Layers {
 impl Layers {
     fn read(
         command: &clap::Command,
+        flags: &ArgMatches,
         config: Option<&Path>,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, LoadError> {
@@ -125,32 +126,40 @@ impl Layers {
         };
         let path = config.unwrap_or(Path::new("")).display().to_string();
         let told = |remark: &file::Remark| format!("{path}:{}: {}", remark.line, remark.text);
-        let mut faults: Vec<_> = file.errors.iter().map(told).collect();
+        // In the order of the file; the variables' behind.
+        let mut faults: Vec<_> = file.errors.iter().map(|it| (it.line, told(it))).collect();
 
         let mut given = BTreeMap::new();
         for setting in &settings {
+            // The last one counts, but each is checked.
             let mut sources = Vec::new();
-            if name(setting) == "docker" {
-                sources.extend(
-                    variable(DOCKER_HOST)
-                        .map(|value| (vec![value], Origin::Variable(DOCKER_HOST.to_owned()))),
-                );
-            }
             sources.extend(file.given.remove(name(setting)).map(|given| {
                 let origin = Origin::File { path: path.clone(), line: given.line, key: given.key };
                 (given.values.into_iter().map(OsString::from).collect(), origin)
             }));
             let own = variable_of(setting);
             sources.extend(variable(&own).map(|value| (vec![value], Origin::Variable(own))));
+            // Not ours: it may be anything, as long as nobody needs it.
+            let flag = flags.value_source(setting.get_id().as_str());
+            if sources.is_empty()
+                && name(setting) == "docker"
+                && flag != Some(ValueSource::CommandLine)
+            {
+                let origin = Origin::Variable(DOCKER_HOST.to_owned());
+                sources.extend(variable(DOCKER_HOST).map(|value| (vec![value], origin)));
+            }
             for (values, origin) in sources {
                 if let Err(expected) = check(command, setting, &values) {
-                    faults.push(fault(&origin, &values, &expected));
+                    let line =
+                        if let Origin::File { line, .. } = origin { line } else { usize::MAX };
+                    faults.push((line, fault(&origin, &values, &expected)));
                 }
                 given.insert(setting.get_id().to_string(), (values, origin));
             }
         }
         if !faults.is_empty() {
-            return Err(LoadError::Faults(faults));
+            faults.sort_by_key(|(line, _)| *line);
+            return Err(LoadError::Faults(faults.into_iter().map(|(_, fault)| fault).collect()));
         }
         let warnings = file.warnings.iter().map(told).collect();
         Ok(Self { settings, given, warnings })
@@ -202,7 +211,7 @@ fn check(command: &clap::Command, setting: &Arg, values: &[OsString]) -> Result<
     }
     Err(match error.get(ContextKind::ValidValue) {
         Some(ContextValue::Strings(known)) if !known.is_empty() => {
-            format!("expected {}", known.join(" or "))
+            format!("expected `{}`", known.join("` or `"))
         }
         _ => "expected a value".to_owned(),
     })

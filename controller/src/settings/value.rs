@@ -16,6 +16,15 @@ pub(super) fn address(written: &str) -> Result<SocketAddr, Expected> {
     written.parse().map_err(|_| Expected("an IP address and a port, such as 0.0.0.0:18000"))
 }
 
+/// As labels write it.
+pub(super) fn truth(written: &str) -> Result<bool, Expected> {
+    match written.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err(Expected("`true` or `false`")),
+    }
+}
+
 /// As many as a chain of proxies can have; Envoy looks at each.
 pub(super) fn hops(written: &str) -> Result<u32, Expected> {
     let hops = written.parse().ok().filter(|hops| *hops <= 100);
@@ -73,13 +82,18 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_addresses_are_in_range() {
+    fn what_is_out_of_range_is_refused() {
         for (written, read) in [("1", Some(1)), ("65535", Some(65535)), ("0", None), ("http", None)]
         {
             assert_eq!(port(written).ok(), read, "{written:?}");
         }
         for (written, read) in [("0", Some(0)), ("100", Some(100)), ("101", None), ("-1", None)] {
             assert_eq!(hops(written).ok(), read, "{written:?}");
+        }
+        for (written, read) in
+            [("TRUE", Some(true)), ("on", Some(true)), ("0", Some(false)), ("maybe", None)]
+        {
+            assert_eq!(truth(written).ok(), read, "{written:?}");
         }
         assert!(address("127.0.0.1:1").is_ok() && address("[::1]:1").is_ok());
         assert!(address("localhost:1").is_err() && address(":1").is_err());
