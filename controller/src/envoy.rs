@@ -21,6 +21,7 @@ mod cluster;
 mod endpoint;
 mod extension;
 mod header;
+pub mod limits;
 mod listener;
 mod manager;
 mod resource;
@@ -28,6 +29,7 @@ mod route;
 mod tls;
 mod virtual_host;
 
+pub use limits::Limits;
 pub use resource::{Kind, Resource};
 
 /// What the resources depend on beside the routing.
@@ -47,6 +49,8 @@ pub struct Settings {
     pub filter: PluginConfig,
     /// The value of `x-server-info`.
     pub server_info: String,
+    /// What it allows clients and tasks.
+    pub limits: Limits,
 }
 
 /// Where Envoy gets the filter's code from.

@@ -3,15 +3,27 @@
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use waggle_controller::settings::{Cli, Command};
+use waggle_controller::settings::{Cli, Command, LoadError};
 use waggle_controller::{bootstrap, serve};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let cli = match Cli::load() {
+        Ok(cli) => cli,
+        Err(LoadError::CommandLine(error)) => error.exit(),
+        Err(error) => {
+            error.to_string().lines().for_each(|line| eprintln!("waggle: {line}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = match cli.command {
+        Command::Serve(settings) if settings.print_config => {
+            settings.warnings.iter().for_each(|warning| eprintln!("waggle: {warning}"));
+            print!("{}", settings.print_config());
+            Ok(())
+        }
         Command::Serve(settings) => {
             tracing_subscriber::fmt()
                 .with_env_filter(tracing_subscriber::EnvFilter::new(&settings.log))

@@ -1,6 +1,5 @@
 //! `waggle serve`: opens what the settings name, joins the parts, and waits.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +13,10 @@ use waggle_filter::config::{InfoHeaders, PluginConfig};
 
 use crate::control::{Control, Outlets};
 use crate::envoy::{self, FilterCode};
-use crate::labels::NodeCluster;
-use crate::labels::{Care, ProxyService};
+use crate::labels::Care;
 use crate::settings::{FilterSource, Serve, XdsTls};
 use crate::state::{Kept, StateDir};
-use crate::swarm::{self, Address, ServiceName};
-use crate::{admin, keys, proxy, routing, state, version, xds};
+use crate::{admin, keys, proxy, routing, state, swarm, version, xds};
 
 /// Swarm signals a task two seconds after it was told to stop. What is seen by polling is seen up to
 /// half a second late; the rest is for the way to Envoy.
@@ -33,7 +30,10 @@ const GRACE: Duration = Duration::from_secs(3);
 
 /// Runs the controller until `shutdown`.
 pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let docker = docker_address(settings.docker.as_deref())?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    let proxies = settings.proxies()?;
     let state = open_state(&settings.state_dir);
     let kept = state.as_ref().and_then(load);
     let filter = PluginConfig {
@@ -43,26 +43,27 @@ pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Resu
     let envoy = envoy::Settings {
         http_port: settings.http_port,
         https_port: settings.https_port,
-        public_https_port: 443,
+        public_https_port: settings.public_https_port,
         trusted_hops: settings.trusted_hops,
         filter_code: filter_code(&settings.filter)?,
         filter,
         server_info: version::server_info(),
+        limits: settings.limits.clone(),
     };
     let routing = routing::Settings {
         proxy_networks: settings.proxy_network.iter().cloned().collect(),
         share_hosts: settings.share_hosts,
-        proxies: proxies(&settings),
+        proxies,
         linger: LINGER,
     };
     let managed = routing.proxies.values().any(|proxy| proxy.care == Care::Controller);
     let care = proxy::Settings {
-        docker: docker.clone(),
+        docker: settings.docker.clone(),
         timeout: DOCKER_TIMEOUT,
         proxies: routing.proxies.clone(),
         grace: proxy::GRACE,
     };
-    let xds_tls = read_tls(settings.xds_tls.as_ref())?;
+    let xds_tls = read_tls(&settings.xds_tls)?;
     let xds_listener = listen(settings.xds_address, "--xds-address").await?;
     let status_listener = listen(settings.status_address, "--status-address").await?;
 
@@ -78,7 +79,7 @@ pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Resu
 
     let tasks = TaskTracker::new();
     let secrets = if managed { swarm::Secrets::Read } else { swarm::Secrets::Leave };
-    let source = swarm::Settings { docker, timeout: DOCKER_TIMEOUT, secrets };
+    let source = swarm::Settings { docker: settings.docker, timeout: DOCKER_TIMEOUT, secrets };
     let inlets = proxy::Inlets { pictures: seen.clone(), needs: needed };
     tasks.spawn(swarm::run(source, picture, pictures, health, shutdown.clone()));
     let control = Control::new(routing, envoy, ledger.unwrap_or_default());
@@ -112,20 +113,6 @@ pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Resu
         tracing::warn!("some connections did not end in time");
     }
     outcome
-}
-
-/// The address of Docker's API: the setting, else `DOCKER_HOST`, else the local socket.
-fn docker_address(setting: Option<&str>) -> anyhow::Result<Address> {
-    let from_environment = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
-    let written = setting.or(from_environment.as_deref()).unwrap_or("unix:///var/run/docker.sock");
-    written.parse().with_context(|| format!("--docker {written}"))
-}
-
-/// The services that run the proxies, as the settings name them.
-fn proxies(settings: &Serve) -> BTreeMap<NodeCluster, ProxyService> {
-    let managed = settings.manage_proxy.as_deref().map(ServiceName::new);
-    let managed = managed.map(|name| ProxyService { name, care: Care::Controller });
-    managed.map(|proxy| (NodeCluster::default(), proxy)).into_iter().collect()
 }
 
 fn open_state(path: &Path) -> Option<StateDir> {
@@ -193,19 +180,25 @@ fn filter_code(source: &FilterSource) -> anyhow::Result<FilterCode> {
     }
 }
 
-fn read_tls(files: Option<&XdsTls>) -> anyhow::Result<Option<xds::Tls>> {
-    let Some(files) = files else {
-        tracing::warn!(
-            "xDS is not encrypted: whoever reaches --xds-address can read the session keys; keep it \
-             on a network of its own, or give --xds-tls-cert, --xds-tls-key and --xds-client-ca"
-        );
-        return Ok(None);
-    };
-    Ok(Some(xds::Tls {
-        certificate: read(&files.cert, "--xds-tls-cert")?,
-        key: read(&files.key, "--xds-tls-key")?,
-        client_ca: read(&files.client_ca, "--xds-client-ca")?,
-    }))
+fn read_tls(files: &XdsTls) -> anyhow::Result<Option<xds::Tls>> {
+    match (&files.cert, &files.key, &files.client_ca) {
+        (Some(certificate), Some(key), Some(client_ca)) => Ok(Some(xds::Tls {
+            certificate: read(certificate, "--xds-tls-cert")?,
+            key: read(key, "--xds-tls-key")?,
+            client_ca: read(client_ca, "--xds-client-ca")?,
+        })),
+        (None, None, None) => {
+            tracing::warn!(
+                "xDS is not encrypted: whoever reaches --xds-address can read the session keys; keep \
+                 it on a network of its own, or give --xds-tls-cert, --xds-tls-key and \
+                 --xds-client-ca"
+            );
+            Ok(None)
+        }
+        _ => anyhow::bail!(
+            "mutual TLS needs all three of --xds-tls-cert, --xds-tls-key and --xds-client-ca"
+        ),
+    }
 }
 
 fn read(path: &Path, setting: &str) -> anyhow::Result<Vec<u8>> {

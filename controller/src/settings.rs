@@ -1,12 +1,32 @@
-//! The command line: every flag is also a `WAGGLE_…` variable.
+//! The settings: flags, else `WAGGLE_…` variables, else a TOML file, else defaults.
+//!
+//! [`Serve`] and what it is made of are the table of settings: a field is a setting, its comment the
+//! help, and the flag's name with dashes gives the variable (`--http-port`, `WAGGLE_HTTP_PORT`) and
+//! the key in the file (`http-port`). Help, file, `--print-config` and the documentation follow from
+//! it. What Interlock's file had is in `interlock`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::bootstrap::BootstrapArgs;
+use crate::envoy::Limits;
+use crate::labels::NodeCluster;
+use crate::labels::{Care, ProxyService};
 use crate::routing::ShareHosts;
+use crate::swarm::Address;
+
+mod effective;
+mod file;
+mod interlock;
+mod load;
+mod value;
+
+pub use effective::{Effective, Origin};
+pub use load::LoadError;
+pub use value::ProxyOf;
 
 /// L7 routing for Docker Swarm by service labels, on Envoy.
 #[derive(Debug, Parser)]
@@ -21,6 +41,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Read the Swarm and serve Envoy.
+    #[command(
+        after_help = "Each setting is also a variable (--http-port: WAGGLE_HTTP_PORT) and a \
+                            key of the file (http-port). A flag beats a variable, a variable the file."
+    )]
     Serve(Box<Serve>),
     /// Print Envoy's bootstrap for given addresses.
     Bootstrap(BootstrapArgs),
@@ -29,121 +53,169 @@ pub enum Command {
 /// The settings of `waggle serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Docker's API: `unix:///path`, `tcp://host:port` or `http://host:port` of a socket proxy
-    /// [default: `DOCKER_HOST`, then `unix:///var/run/docker.sock`]
-    #[arg(long, env = "WAGGLE_DOCKER", value_name = "URL")]
-    pub docker: Option<String>,
+    /// A TOML file with settings, by their flags' names or by those of Interlock
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Print the settings that hold, each with its origin, and end
+    #[arg(long)]
+    pub print_config: bool,
+
+    /// Docker's API: `unix:///path`, or `tcp://host:port` or `http://host:port` of a socket proxy; the
+    /// variable `DOCKER_HOST` gives another default
+    #[arg(long, value_name = "URL", default_value = "unix:///var/run/docker.sock")]
+    pub docker: Address,
 
     /// Where Envoys connect for their configuration
-    #[arg(
-        long,
-        env = "WAGGLE_XDS_ADDRESS",
-        value_name = "IP:PORT",
-        default_value = "0.0.0.0:18000"
-    )]
+    #[arg(long, value_name = "IP:PORT", value_parser = value::address, default_value = "0.0.0.0:18000")]
     pub xds_address: SocketAddr,
 
-    /// Mutual TLS with the Envoys; without it anyone who reaches the address can read the session
-    /// keys
+    /// Mutual TLS with the Envoys
     #[command(flatten)]
-    pub xds_tls: Option<XdsTls>,
+    pub xds_tls: XdsTls,
 
     /// Where /healthz, /readyz, /status and /metrics are
-    #[arg(
-        long,
-        env = "WAGGLE_STATUS_ADDRESS",
-        value_name = "IP:PORT",
-        default_value = "0.0.0.0:18080"
-    )]
+    #[arg(long, value_name = "IP:PORT", value_parser = value::address, default_value = "0.0.0.0:18080")]
     pub status_address: SocketAddr,
 
     /// Where the last picture of the Swarm, the holders of hosts and the session key are kept
-    #[arg(long, env = "WAGGLE_STATE_DIR", value_name = "DIR", default_value = "/var/lib/waggle")]
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/waggle")]
     pub state_dir: PathBuf,
 
     /// Where Envoy takes HTTP
-    #[arg(long, env = "WAGGLE_HTTP_PORT", value_name = "PORT", default_value = "80")]
+    #[arg(long, value_name = "PORT", value_parser = value::port, default_value = "80")]
     pub http_port: u16,
 
-    /// Where Envoy takes HTTPS; unused as long as no label can bring a certificate
-    #[arg(long, env = "WAGGLE_HTTPS_PORT", value_name = "PORT", default_value = "443")]
+    /// Where Envoy takes HTTPS
+    #[arg(long, value_name = "PORT", value_parser = value::port, default_value = "443")]
     pub https_port: u16,
+
+    /// Where clients reach HTTP, if Swarm or a load balancer publishes another port: redirects name it
+    #[arg(long, value_name = "PORT", value_parser = value::port, default_value = "80")]
+    pub public_http_port: u16,
+
+    /// Where clients reach HTTPS, if Swarm or a load balancer publishes another port: redirects name it
+    #[arg(long, value_name = "PORT", value_parser = value::port, default_value = "443")]
+    pub public_https_port: u16,
 
     /// Session keys, one a line, 32 bytes in base64: the first signs, all open
     /// [default: one that is made once and kept in the state directory]
-    #[arg(long, env = "WAGGLE_SESSION_KEYS", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub session_keys: Option<PathBuf>,
 
     /// Networks that Envoy is on, by name or ID: preferred where a service is on several
-    #[arg(long, env = "WAGGLE_PROXY_NETWORK", value_name = "NAME", num_args = 1.., value_delimiter = ',')]
+    #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',')]
     pub proxy_network: Vec<String>,
 
-    /// The service that runs Envoy, to be given the networks and secrets that it needs
-    #[arg(long, env = "WAGGLE_MANAGE_PROXY", value_name = "NAME")]
-    pub manage_proxy: Option<String>,
+    /// The services that run the proxies, `NAME` or for a service cluster `CLUSTER=NAME`: what they
+    /// lack (networks, secrets) is told, with the command that adds it
+    #[arg(long, value_name = "[CLUSTER=]NAME", value_delimiter = ',')]
+    pub proxy_service: Vec<ProxyOf>,
+
+    /// As `proxy-service`, but Waggle gives these services the networks and secrets that they lack
+    #[arg(long, value_name = "[CLUSTER=]NAME", value_delimiter = ',')]
+    pub manage_proxy: Vec<ProxyOf>,
 
     /// Whose services may join a host that another service holds
-    #[arg(long, env = "WAGGLE_SHARE_HOSTS", value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t)]
     pub share_hosts: ShareHosts,
 
     /// Send no debug headers (x-proxy-id, x-upstream-addr, …) to clients
-    #[arg(long, env = "WAGGLE_HIDE_INFO_HEADERS")]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        action = ArgAction::Set,
+        value_parser = value::truth,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "false",
+        default_missing_value = "true"
+    )]
     pub hide_info_headers: bool,
 
     /// How many proxies in front of Envoy may be believed about X-Forwarded-For
-    #[arg(long, env = "WAGGLE_TRUSTED_HOPS", value_name = "N", default_value = "0")]
+    #[arg(long, value_name = "N", value_parser = value::hops, default_value = "0")]
     pub trusted_hops: u32,
+
+    /// What Envoy allows its clients and tasks
+    #[command(flatten)]
+    pub limits: Limits,
 
     /// Where Envoy gets the filter from
     #[command(flatten)]
     pub filter: FilterSource,
 
     /// What is logged: error, warn, info, debug or trace, also by module
-    #[arg(long, env = "WAGGLE_LOG", value_name = "LEVEL", default_value = "info")]
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub log: String,
+
+    /// Each setting's value as written, with its origin, in the order of the help.
+    #[arg(skip)]
+    pub effective: Vec<Effective>,
+
+    /// What is worth telling about the file: settings without effect, and why.
+    #[arg(skip)]
+    pub warnings: Vec<String>,
 }
 
-/// The files of mutual TLS: all three or none.
+/// The files of mutual TLS: all three or none. Without them anyone who reaches `--xds-address` can
+/// read the session keys.
 #[derive(Debug, Args)]
-#[group(multiple = true)]
 pub struct XdsTls {
-    /// The controller's certificate chain (PEM)
-    #[arg(
-        long = "xds-tls-cert",
-        env = "WAGGLE_XDS_TLS_CERT",
-        value_name = "FILE",
-        requires_all = ["key", "client_ca"],
-        required = false
-    )]
-    pub cert: PathBuf,
+    /// The controller's certificate chain (PEM), for mutual TLS with the Envoys
+    #[arg(long = "xds-tls-cert", value_name = "FILE")]
+    pub cert: Option<PathBuf>,
     /// Its key (PEM)
-    #[arg(
-        long = "xds-tls-key",
-        env = "WAGGLE_XDS_TLS_KEY",
-        value_name = "FILE",
-        requires_all = ["cert", "client_ca"],
-        required = false
-    )]
-    pub key: PathBuf,
+    #[arg(long = "xds-tls-key", value_name = "FILE")]
+    pub key: Option<PathBuf>,
     /// The authority that signs the Envoys' certificates (PEM)
-    #[arg(
-        long = "xds-client-ca",
-        env = "WAGGLE_XDS_CLIENT_CA",
-        value_name = "FILE",
-        requires_all = ["cert", "key"],
-        required = false
-    )]
-    pub client_ca: PathBuf,
+    #[arg(long = "xds-client-ca", value_name = "FILE")]
+    pub client_ca: Option<PathBuf>,
 }
 
 /// Where Envoy gets the filter from: one of the two.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
 pub struct FilterSource {
     /// The filter's module; the controller delivers it to every Envoy
-    #[arg(long, env = "WAGGLE_FILTER", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub filter: Option<PathBuf>,
     /// The filter's path on Envoy's own disk, if it shall not come from the controller
-    #[arg(long, env = "WAGGLE_FILTER_IN_ENVOY", value_name = "PATH")]
+    #[arg(long, value_name = "PATH")]
     pub filter_in_envoy: Option<PathBuf>,
 }
+
+/// Two services are named for one cluster's proxies.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "--proxy-service and --manage-proxy name {one} and {other} for the proxies of the cluster \
+     {cluster}: name one service a cluster"
+)]
+pub struct TwoProxies {
+    cluster: NodeCluster,
+    one: String,
+    other: String,
+}
+
+impl Serve {
+    /// The service that runs the proxies of each cluster. One that both flags name is managed.
+    pub fn proxies(&self) -> Result<BTreeMap<NodeCluster, ProxyService>, TwoProxies> {
+        let managed = self.manage_proxy.iter().map(|proxy| (proxy, Care::Controller));
+        let told = self.proxy_service.iter().map(|proxy| (proxy, Care::Owner));
+        let mut proxies: BTreeMap<NodeCluster, ProxyService> = BTreeMap::new();
+        for (ProxyOf { cluster, service }, care) in managed.chain(told) {
+            let proxy = ProxyService { name: service.clone(), care };
+            let first = proxies.entry(cluster.clone()).or_insert(proxy);
+            if first.name != *service {
+                return Err(TwoProxies {
+                    cluster: cluster.clone(),
+                    one: first.name.to_string(),
+                    other: service.to_string(),
+                });
+            }
+        }
+        Ok(proxies)
+    }
+}
+
+#[cfg(test)]
+mod tests;

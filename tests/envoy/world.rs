@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use waggle_controller::bootstrap::{BootstrapArgs, bootstrap};
-use waggle_controller::envoy::{FilterCode, Settings, resources};
+use waggle_controller::envoy::{FilterCode, Limits, Settings, resources};
 use waggle_controller::labels::{Affinity, Claim, CookieName, HostPattern};
 use waggle_controller::routing::{
     Connections, Endpoint, Pool, PoolName, Presence, Routing, Target,
@@ -188,6 +188,7 @@ pub(crate) fn settings(http_port: u16, info_headers: InfoHeaders) -> Settings {
         filter_code: FilterCode::Inline(module),
         filter: PluginConfig { keys: vec![SESSION_KEY.to_owned()], info_headers },
         server_info: "waggle/test (100%)".to_owned(),
+        limits: Limits::default(),
     }
 }
 

@@ -27,7 +27,9 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(written: &str) -> Result<Self, AddressError> {
-        let bad = || AddressError(written.to_owned());
+        // A password before the host is in no error.
+        let shown = written.rsplit_once('@').map_or(written, |(_, host)| host);
+        let bad = || AddressError(shown.to_owned());
         if let Some(path) = written.strip_prefix("unix://") {
             return if path.starts_with('/') { Ok(Self::Unix(path.into())) } else { Err(bad()) };
         }

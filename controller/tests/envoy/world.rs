@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use waggle_controller::envoy::{FilterCode, Settings};
+use waggle_controller::envoy::{FilterCode, Limits, Settings};
 use waggle_controller::labels::{
     Affinity, CookieName, Host, HostPattern, NodeCluster, PathPrefix, Plain, PoolOptions,
     RouteOptions,
@@ -35,6 +35,7 @@ pub(crate) fn settings() -> Settings {
             info_headers: InfoHeaders::Shown,
         },
         server_info: "waggle/0.1.0 (abcdef0) linux/amd64".to_owned(),
+        limits: Limits::default(),
     }
 }
 
