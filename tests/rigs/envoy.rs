@@ -22,14 +22,25 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    /// Starts Envoy with our bootstrap for this controller, and does not wait.
+    /// Starts Envoy with our bootstrap for this controller, in the default cluster, and does not
+    /// wait.
     pub fn start(controller: SocketAddr, node: &str, workers: u32) -> anyhow::Result<Self> {
+        Self::start_in("default", controller, node, workers)
+    }
+
+    /// As [`Envoy::start`], in this node cluster.
+    pub fn start_in(
+        cluster: &str,
+        controller: SocketAddr,
+        node: &str,
+        workers: u32,
+    ) -> anyhow::Result<Self> {
         let admin = free_address()?;
         let printed = Command::new(built("waggle")?)
             .args(["bootstrap", "--controller", &controller.to_string()])
             .args(["--admin", &admin.to_string()])
             .output()?;
-        Self::start_with(&String::from_utf8(printed.stdout)?, admin, node, workers)
+        Self::run(&String::from_utf8(printed.stdout)?, admin, (cluster, node), workers)
     }
 
     /// Starts Envoy with a bootstrap whose admin interface is at `admin`, and does not wait.
@@ -37,6 +48,15 @@ impl Envoy {
         bootstrap: &str,
         admin: SocketAddr,
         node: &str,
+        workers: u32,
+    ) -> anyhow::Result<Self> {
+        Self::run(bootstrap, admin, ("default", node), workers)
+    }
+
+    fn run(
+        bootstrap: &str,
+        admin: SocketAddr,
+        (cluster, node): (&str, &str),
         workers: u32,
     ) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
@@ -47,7 +67,7 @@ impl Envoy {
         let arguments = [
             ["--config-path", &config],
             ["--service-node", node],
-            ["--service-cluster", "default"],
+            ["--service-cluster", cluster],
             ["--concurrency", &workers],
             ["--log-level", "warning"],
         ];

@@ -11,3 +11,4 @@ pub mod private_swarm;
 pub mod program;
 pub mod sandbox;
 pub mod stage;
+pub mod tls;

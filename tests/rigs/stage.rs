@@ -3,6 +3,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use tempfile::TempDir;
+
+use crate::authority::Signed;
 use crate::backend::Backends;
 use crate::client::Client;
 use crate::controller::{Controller, endpoints};
@@ -27,6 +30,12 @@ pub struct Stage {
     pub client: Client,
     /// Where the proxy takes HTTP.
     pub http: SocketAddr,
+    /// Where the proxy takes TLS, once a service asks for it.
+    pub https: SocketAddr,
+    /// The service whose tasks the proxy is said to be: what is mounted into it are files of this
+    /// machine.
+    pub proxy: Service,
+    files: TempDir,
 }
 
 impl Stage {
@@ -38,13 +47,18 @@ impl Stage {
     /// The same, with more arguments for the controller.
     pub async fn start_with(arguments: &[&str]) -> anyhow::Result<Self> {
         let engine = Engine::start().await?;
-        let port = free_address()?.port();
-        let controller = Controller::start(&engine.url(), port, arguments)?;
+        let proxy = engine.service("proxy").network("apps").create();
+        let (port, https) = (free_address()?.port(), free_address()?);
+        let https_port = https.port().to_string();
+        let own = ["--https-port", &https_port, "--proxy-service", "proxy"];
+        let arguments: Vec<_> = own.iter().chain(arguments).copied().collect();
+        let controller = Controller::start(&engine.url(), port, &arguments)?;
         let mut envoy = Envoy::start(controller.xds(), "envoy-1", 1)?;
         envoy.wait_ready()?;
         let http = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
         let (backends, client) = (Backends::new()?, Client::new(http));
-        let stage = Self { engine, controller, envoy, backends, client, http };
+        let files = tempfile::tempdir()?;
+        let stage = Self { engine, controller, envoy, backends, client, http, https, proxy, files };
         eventually("the proxy answers", async || {
             Ok(stage.client.get("nobody.local", "/").await.ok())
         })
@@ -57,6 +71,20 @@ impl Stage {
         let port = APP_PORT.to_string();
         let builder = self.engine.service(name).network("apps");
         builder.label("com.docker.lb.hosts", hosts).label("com.docker.lb.port", &port)
+    }
+
+    /// Mounts a secret with this content into the proxy.
+    pub fn mount(&self, secret: &str, content: &str) -> anyhow::Result<()> {
+        let file = self.files.path().join(secret);
+        std::fs::write(&file, content)?;
+        self.proxy.mount(secret, &file.display().to_string());
+        Ok(())
+    }
+
+    /// Mounts a certificate as two secrets, `NAME.cert` and `NAME.key`.
+    pub fn mount_certificate(&self, name: &str, certificate: &Signed) -> anyhow::Result<()> {
+        self.mount(&format!("{name}.cert"), &certificate.certificate)?;
+        self.mount(&format!("{name}.key"), &certificate.key)
     }
 
     /// Creates a service, runs the application for its tasks, and waits until Envoy has it.

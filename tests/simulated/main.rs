@@ -9,4 +9,5 @@ mod problems;
 mod sessions;
 mod silence;
 mod source;
+mod tls;
 mod updates;

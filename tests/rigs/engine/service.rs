@@ -100,12 +100,14 @@ impl Builder {
     }
 
     /// Mounts the secret of that name, which is made if need be, as `/run/secrets/NAME`.
-    pub fn secret(mut self, name: &str) -> Self {
-        let id = self.server.write(|world| world.secret(name));
-        let file = serde_json::json!({"Name": name, "UID": "0", "GID": "0", "Mode": 0o444});
-        self.spec
-            .secrets
-            .push(serde_json::json!({"File": file, "SecretID": id, "SecretName": name}));
+    pub fn secret(self, name: &str) -> Self {
+        self.secret_at(name, name)
+    }
+
+    /// Mounts the secret of that name, which is made if need be, as this file.
+    pub fn secret_at(mut self, name: &str, target: &str) -> Self {
+        let secret = self.server.write(|world| world.mount(name, target));
+        self.spec.secrets.push(secret);
         self
     }
 
@@ -205,6 +207,12 @@ impl Service {
     /// Asks for another number of tasks. Up: they begin. Down: the highest slots shall stop.
     pub fn scale(&self, count: u64) {
         self.update(|spec| spec.mode = Mode::Replicated(count));
+    }
+
+    /// Mounts one more secret as this file; its tasks stay, which a real Swarm would replace.
+    pub fn mount(&self, name: &str, target: &str) {
+        let secret = self.server.write(|world| world.mount(name, target));
+        self.update(|spec| spec.secrets.push(secret));
     }
 
     /// Sets a label of the service; no task is touched.

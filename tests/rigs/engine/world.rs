@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::json;
 
@@ -237,6 +237,13 @@ impl World {
         self.outbox.push(json::event(self.index, "secret", "create", &id, name));
         self.secrets.insert(id.clone(), name.into());
         id
+    }
+
+    /// A secret as a specification mounts it, which is made if need be.
+    pub(super) fn mount(&mut self, name: &str, target: &str) -> Value {
+        let id = self.secret(name);
+        let file = json!({"Name": target, "UID": "0", "GID": "0", "Mode": 0o444});
+        json!({"File": file, "SecretID": id, "SecretName": name})
     }
 
     pub(super) fn remove_secret(&mut self, name: &str) {
