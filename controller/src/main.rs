@@ -7,7 +7,7 @@ use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use waggle_controller::settings::{Cli, Command};
-use waggle_controller::{bootstrap, serve};
+use waggle_controller::{bootstrap, check, serve};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -27,6 +27,7 @@ async fn main() -> ExitCode {
             print!("{}", bootstrap::bootstrap(&args));
             Ok(())
         }
+        Command::Check(args) => return check::check(&args).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

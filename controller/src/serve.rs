@@ -98,7 +98,7 @@ pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Resu
 }
 
 /// The address of Docker's API: the setting, else `DOCKER_HOST`, else the local socket.
-fn docker_address(setting: Option<&str>) -> anyhow::Result<Address> {
+pub(crate) fn docker_address(setting: Option<&str>) -> anyhow::Result<Address> {
     let from_environment = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
     let written = setting.or(from_environment.as_deref()).unwrap_or("unix:///var/run/docker.sock");
     written.parse().with_context(|| format!("--docker {written}"))

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::bootstrap::BootstrapArgs;
+use crate::check::CheckArgs;
 use crate::routing::ShareHosts;
 
 /// L7 routing for Docker Swarm by service labels, on Envoy.
@@ -24,6 +25,8 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Print Envoy's bootstrap for given addresses.
     Bootstrap(BootstrapArgs),
+    /// Check the labels of Compose files.
+    Check(CheckArgs),
 }
 
 /// The settings of `waggle serve`.
