@@ -29,12 +29,14 @@ mod deploy;
 mod edits;
 mod finding;
 mod print;
+mod stack;
 mod variables;
 mod yaml;
 
-use compose::{Source, Stack, Unreadable};
+use compose::{Source, Unreadable};
 use deploy::Files;
 use finding::{Finding, Place};
+use stack::Stack;
 
 /// How long a call to Docker may take.
 const DOCKER_TIMEOUT: Duration = Duration::from_secs(10);

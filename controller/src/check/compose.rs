@@ -1,14 +1,14 @@
-//! One Compose file → what `docker stack deploy` would make of it, as far as labels care.
+//! One Compose file → the stack that it describes, each thing with its line.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
 
 use super::finding::{Finding, Place};
+use super::stack::{Label, Origin, Resource, Service, Stack};
 use super::variables::{self, Environment, Fault};
 use super::yaml::{self, Entry, Map, Node, Scalar, Value};
 use crate::labels::{PREFIX, Severity};
-use crate::swarm::{Resolution, Scale};
 
 /// File names that say nothing about the stack: it is named by the folder then.
 const COMMON: [&str; 4] = ["compose", "docker-compose", "docker-stack", "stack"];
@@ -42,99 +42,6 @@ pub(super) struct Source {
     pub(super) name: Rc<str>,
     /// What is in it.
     pub(super) text: String,
-}
-
-/// A stack, as one file describes it.
-#[derive(Debug)]
-pub(super) struct Stack {
-    /// Its name: the prefix of its services' names.
-    pub(super) name: String,
-    /// Its services by their names within the stack.
-    pub(super) services: BTreeMap<Rc<str>, Service>,
-    /// Its networks by their keys.
-    pub(super) networks: BTreeMap<Rc<str>, Resource>,
-    /// Its secrets by their keys.
-    pub(super) secrets: BTreeMap<Rc<str>, Resource>,
-    /// What is wrong with the file itself.
-    pub(super) findings: Vec<Finding>,
-}
-
-/// A service.
-#[derive(Debug)]
-pub(super) struct Service {
-    /// Where its key is.
-    pub(super) place: Place,
-    /// Its labels of ours (`deploy.labels`).
-    pub(super) labels: BTreeMap<String, Label>,
-    /// The labels of ours on its containers (`labels`).
-    pub(super) misplaced: BTreeMap<String, Label>,
-    /// The keys of its networks, and where each is named; none is the default network.
-    pub(super) networks: BTreeMap<String, Place>,
-    /// `deploy.mode`.
-    pub(super) mode: Option<String>,
-    /// `deploy.replicas`.
-    pub(super) replicas: Option<String>,
-    /// `deploy.endpoint_mode`.
-    pub(super) endpoint_mode: Option<String>,
-}
-
-impl Service {
-    /// Applies what a later file of the stack says.
-    pub(super) fn change(&mut self, later: Self) {
-        self.labels.extend(later.labels);
-        self.misplaced.extend(later.misplaced);
-        self.networks.extend(later.networks);
-        self.mode = later.mode.or(self.mode.take());
-        self.replicas = later.replicas.or(self.replicas.take());
-        self.endpoint_mode = later.endpoint_mode.or(self.endpoint_mode.take());
-    }
-
-    /// How many tasks it asks for.
-    pub(super) fn scale(&self) -> Scale {
-        let replicas = self.replicas.as_deref().and_then(|written| written.parse().ok());
-        match self.mode.as_deref() {
-            Some("global") => Scale::Global,
-            Some("replicated-job" | "global-job") => Scale::Job,
-            _ => Scale::Replicated(replicas.unwrap_or(1)),
-        }
-    }
-
-    /// Whether Swarm gives it virtual IPs.
-    pub(super) fn resolution(&self) -> Resolution {
-        match self.endpoint_mode.as_deref() {
-            Some("dnsrr") => Resolution::RoundRobin,
-            _ => Resolution::VirtualIp,
-        }
-    }
-}
-
-/// A label's value, and where the label is.
-#[derive(Debug, Clone)]
-pub(super) struct Label {
-    /// Its value, variables replaced.
-    pub(super) value: String,
-    /// Its key, or its item of the list.
-    pub(super) place: Place,
-}
-
-/// A network or a secret that a file names.
-#[derive(Debug, Clone)]
-pub(super) struct Resource {
-    /// Its name in the Swarm.
-    pub(super) name: String,
-    /// Whether the stack makes it, or expects it.
-    pub(super) origin: Origin,
-    /// A network's driver; none is the default.
-    pub(super) driver: Option<String>,
-}
-
-/// Who makes a network or a secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// The stack does.
-    Stack,
-    /// It must be there (`external`).
-    External,
 }
 
 /// Reads a file. The stack's name is `stack`; else the file's `name`, else what the path says.
@@ -243,7 +150,7 @@ impl Reader<'_> {
                 for (key, entry) in map.iter().filter(|(key, _)| is_ours(key)) {
                     let (value, faults) = self.replaced(&entry.node, key)?;
                     let label = Label { value, place: self.place(entry.line) };
-                    self.tell_faults(faults, entry.line, Some((key, &entry.node)));
+                    self.tell_faults(faults, entry.line, Some((key, written(&entry.node))));
                     if let Value::Scalar(Scalar::Boolean(value)) = entry.node.value {
                         self.tell_boolean(key, value, &label);
                     }
@@ -257,7 +164,9 @@ impl Reader<'_> {
                     if !is_ours(key) {
                         continue;
                     }
-                    self.tell_faults(faults, item.line, Some((key, item)));
+                    let value_written = written(item).and_then(|item| item.split_once('='));
+                    let value_written = value_written.map(|(_, value)| value);
+                    self.tell_faults(faults, item.line, Some((key, value_written)));
                     let label = Label { value: value.to_owned(), place: self.place(item.line) };
                     labels.insert(key.to_owned(), label);
                 }
@@ -348,7 +257,12 @@ impl Reader<'_> {
         }
     }
 
-    fn tell_faults(&mut self, faults: Vec<Fault>, line: usize, label: Option<(&str, &Node)>) {
+    fn tell_faults(
+        &mut self,
+        faults: Vec<Fault>,
+        line: usize,
+        label: Option<(&str, Option<&str>)>,
+    ) {
         let distinct: BTreeSet<_> = faults.into_iter().collect();
         for fault in distinct {
             let (code, severity, message, fix) = match fault {
@@ -374,8 +288,8 @@ impl Reader<'_> {
             };
             let mut finding = Finding::new(self.place(line), code, severity, message, fix);
             finding.service.clone_from(&self.about);
-            if let Some((key, node)) = label {
-                finding = finding.at(key, written(node));
+            if let Some((key, value)) = label {
+                finding = finding.at(key, value);
             }
             self.findings.push(finding);
         }

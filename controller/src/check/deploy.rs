@@ -1,11 +1,11 @@
 //! Stacks and what already runs → the picture of the Swarm after `docker stack deploy`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use super::compose::{Label, Origin, Resource, Service, Stack};
 use super::finding::{Finding, Place};
+use super::stack::{Label, Origin, Resource, Service, Stack};
 use crate::labels::Severity;
 use crate::swarm::{self, Network, NetworkId, Picture, Purpose, SecretId, ServiceId, ServiceName};
 
@@ -58,11 +58,11 @@ impl Written {
 /// replaced; it stays as old as it is. New ones are younger than all that run, in the order of the
 /// files.
 pub(super) fn deploy(stacks: Vec<Stack>, files: Files, running: Option<Picture>) -> Deployed {
-    let known = running.is_some();
+    let swarm = running.is_some();
     let picture = running.unwrap_or_default();
     let newest = picture.services.values().map(|service| service.created_at).max();
     let mut deployment = Deployment {
-        known,
+        networks: None,
         clock: newest.unwrap_or(SystemTime::UNIX_EPOCH),
         deployed: Deployed { picture, ..Deployed::default() },
     };
@@ -76,6 +76,10 @@ pub(super) fn deploy(stacks: Vec<Stack>, files: Files, running: Option<Picture>)
     for stack in &merged {
         deployment.add_resources(stack);
     }
+    if swarm {
+        let networks = deployment.deployed.picture.networks.values();
+        deployment.networks = Some(networks.map(|network| network.name.clone()).collect());
+    }
     for stack in merged {
         deployment.add(stack);
     }
@@ -83,8 +87,8 @@ pub(super) fn deploy(stacks: Vec<Stack>, files: Files, running: Option<Picture>)
 }
 
 struct Deployment {
-    /// Whether the Swarm is known: then what is external must be there.
-    known: bool,
+    /// The names of all networks that are there, or will be; none where the Swarm is not known.
+    networks: Option<BTreeSet<String>>,
     /// When the newest service was made.
     clock: SystemTime,
     deployed: Deployed,
@@ -231,10 +235,8 @@ impl Deployment {
 
     /// Whether a network must be there and is not.
     fn lacks(&self, network: &Resource) -> bool {
-        let networks = &self.deployed.picture.networks;
-        self.known
-            && network.origin == Origin::External
-            && !networks.values().any(|it| it.name == network.name)
+        let there = |networks: &BTreeSet<String>| networks.contains(&network.name);
+        network.origin == Origin::External && self.networks.as_ref().is_some_and(|it| !there(it))
     }
 
     /// The network of this name, made if need be.

@@ -137,7 +137,7 @@ fn variables_are_replaced_and_unset_ones_are_told() {
         ("a.example,$", Some("bad-variable")),
     ] {
         let told = told(&text(host));
-        let line = |code| format!("shop.yml:1 {code} shop_web hosts hosts={host}");
+        let line = |code| format!("shop.yml:1 {code} shop_web hosts {host}");
         assert_eq!(told, expected.map(line).into_iter().collect::<Vec<_>>(), "{host}");
     }
 }

@@ -386,8 +386,8 @@ mod tests {
     #[test]
     fn merge_keys_that_multiply_are_refused() {
         use std::fmt::Write as _;
-        let keys: String = (0..1_000).map(|key| format!("  k{key}: 1\n")).collect();
-        let mut text = format!("m: &m\n{keys}");
+        let keys: Vec<_> = (0..1_000).map(|key| format!("k{key}: 1")).collect();
+        let mut text = format!("m: &m {{{}}}\n", keys.join(", "));
         for n in 0..101 {
             writeln!(text, "n{n}: {{<<: *m}}").expect("a text");
         }
