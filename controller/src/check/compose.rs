@@ -164,9 +164,8 @@ impl Reader<'_> {
                     if !is_ours(key) {
                         continue;
                     }
-                    let value_written = written(item).and_then(|item| item.split_once('='));
-                    let value_written = value_written.map(|(_, value)| value);
-                    self.tell_faults(faults, item.line, Some((key, value_written)));
+                    let written = written(item).and_then(|item| item.split_once('='));
+                    self.tell_faults(faults, item.line, Some((key, written.map(|it| it.1))));
                     let label = Label { value: value.to_owned(), place: self.place(item.line) };
                     labels.insert(key.to_owned(), label);
                 }

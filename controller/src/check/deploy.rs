@@ -1,6 +1,6 @@
 //! Stacks and what already runs → the picture of the Swarm after `docker stack deploy`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
@@ -55,15 +55,18 @@ impl Written {
 }
 
 /// Puts stacks into a Swarm: `running`, or one that is unknown. A service that runs already is
-/// replaced; it stays as old as it is. New ones are younger than all that run, in the order of the
-/// files.
+/// replaced; it stays as old as it is. New ones are younger than all that run, in the order in
+/// which they are written.
 pub(super) fn deploy(stacks: Vec<Stack>, files: Files, running: Option<Picture>) -> Deployed {
-    let swarm = running.is_some();
+    let known = running.is_some();
     let picture = running.unwrap_or_default();
-    let newest = picture.services.values().map(|service| service.created_at).max();
+    let services = picture.services.values();
+    let networks = picture.networks.values();
     let mut deployment = Deployment {
-        networks: None,
-        clock: newest.unwrap_or(SystemTime::UNIX_EPOCH),
+        known,
+        clock: services.clone().map(|it| it.created_at).max().unwrap_or(SystemTime::UNIX_EPOCH),
+        running: services.map(|it| (it.name.clone(), it.id.clone())).collect(),
+        networks: networks.map(|it| (it.name.clone(), it.id.clone())).collect(),
         deployed: Deployed { picture, ..Deployed::default() },
     };
     let mut merged: Vec<Stack> = Vec::new();
@@ -76,10 +79,6 @@ pub(super) fn deploy(stacks: Vec<Stack>, files: Files, running: Option<Picture>)
     for stack in &merged {
         deployment.add_resources(stack);
     }
-    if swarm {
-        let networks = deployment.deployed.picture.networks.values();
-        deployment.networks = Some(networks.map(|network| network.name.clone()).collect());
-    }
     for stack in merged {
         deployment.add(stack);
     }
@@ -87,10 +86,14 @@ pub(super) fn deploy(stacks: Vec<Stack>, files: Files, running: Option<Picture>)
 }
 
 struct Deployment {
-    /// The names of all networks that are there, or will be; none where the Swarm is not known.
-    networks: Option<BTreeSet<String>>,
+    /// Whether the Swarm is known: then what is external must be there.
+    known: bool,
     /// When the newest service was made.
     clock: SystemTime,
+    /// The services that run, by name.
+    running: BTreeMap<ServiceName, ServiceId>,
+    /// The networks that are there, or that the stacks make, by name.
+    networks: BTreeMap<String, NetworkId>,
     deployed: Deployed,
 }
 
@@ -111,7 +114,7 @@ impl Deployment {
                     let place = service.place.clone();
                     let finding =
                         Finding::new(place, "defined-twice", Severity::Error, message, fix);
-                    let service = Some(format!("{}_{name}", first.name));
+                    let service = Some(in_stack(&first.name, &name));
                     self.deployed.findings.push((None, Finding { service, ..finding }));
                 }
             }
@@ -121,8 +124,12 @@ impl Deployment {
     /// What a stack makes, so that others find it whatever the order of the files.
     fn add_resources(&mut self, stack: &Stack) {
         let makes = |resource: &&Resource| resource.origin == Origin::Stack;
-        for network in stack.networks.values().filter(makes).filter(|it| !is_local(it)) {
-            self.network(&network.name);
+        let networks = stack.networks.values().filter(makes).filter(|network| !is_local(network));
+        let default = stack.services.values().any(|service| service.networks.is_empty());
+        let default = default.then(|| in_stack(&stack.name, DEFAULT_NETWORK));
+        for name in networks.map(|network| network.name.clone()).chain(default) {
+            let id = NetworkId::new(name.as_str());
+            self.networks.entry(name).or_insert(id);
         }
         let Some(secrets) = &mut self.deployed.picture.secrets else { return };
         for secret in stack.secrets.values().filter(makes) {
@@ -137,7 +144,7 @@ impl Deployment {
         services.sort_by(|one, other| one.1.place.cmp(&other.1.place));
         let mut ids = BTreeMap::new();
         for (name, service) in services {
-            let name = format!("{stack}_{name}");
+            let name = in_stack(&stack, &name);
             let id = self.add_service(&stack, &name, &networks, service);
             ids.insert(name, id);
         }
@@ -155,11 +162,9 @@ impl Deployment {
         service: Service,
     ) -> ServiceId {
         let name = ServiceName::new(name);
-        let services = &self.deployed.picture.services;
-        let running = services.values().find(|service| service.name == name).cloned();
-        let id = running
-            .as_ref()
-            .map_or_else(|| ServiceId::new(name.as_str()), |service| service.id.clone());
+        let id = self.running.get(&name).cloned();
+        let id = id.unwrap_or_else(|| ServiceId::new(name.as_str()));
+        let running = self.deployed.picture.services.remove(&id);
         if running.is_none() {
             self.clock += Duration::from_secs(1);
         }
@@ -226,30 +231,36 @@ impl Deployment {
                 let finding = Finding { service: Some(name.to_string()), ..finding };
                 self.deployed.findings.push((Some(id.clone()), finding));
             }
-            let in_stack = || format!("{stack}_{key}");
-            let network = network.map_or_else(in_stack, |network| network.name.clone());
-            attached.push(self.network(&network));
+            let network = network.map_or_else(|| in_stack(stack, key), |it| it.name.clone());
+            attached.push(self.network(network));
         }
         attached
     }
 
     /// Whether a network must be there and is not.
     fn lacks(&self, network: &Resource) -> bool {
-        let there = |networks: &BTreeSet<String>| networks.contains(&network.name);
-        network.origin == Origin::External && self.networks.as_ref().is_some_and(|it| !there(it))
+        self.known
+            && network.origin == Origin::External
+            && !self.networks.contains_key(&network.name)
     }
 
-    /// The network of this name, made if need be.
-    fn network(&mut self, name: &str) -> NetworkId {
+    /// The network of this name, in the picture.
+    fn network(&mut self, name: String) -> NetworkId {
+        let id = self.networks.get(&name).cloned();
+        let id = id.unwrap_or_else(|| NetworkId::new(name.as_str()));
         let networks = &mut self.deployed.picture.networks;
-        if let Some(network) = networks.values().find(|network| network.name == name) {
-            return network.id.clone();
-        }
-        let id = NetworkId::new(name);
-        let network = Network { id: id.clone(), name: name.to_owned(), purpose: Purpose::Tasks };
-        networks.insert(id.clone(), network);
+        networks.entry(id.clone()).or_insert_with(|| Network {
+            id: id.clone(),
+            name,
+            purpose: Purpose::Tasks,
+        });
         id
     }
+}
+
+/// The name of what belongs to a stack.
+fn in_stack(stack: &str, key: &str) -> String {
+    format!("{stack}_{key}")
 }
 
 /// Whether only one node has a network.
