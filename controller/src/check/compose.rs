@@ -139,7 +139,7 @@ impl Reader<'_> {
         })
     }
 
-    /// The labels of ours, from a map or a list.
+    /// All labels, from a map or a list; only of ours is told what is wrong with them as YAML.
     fn labels(&mut self, of: &Map, what: &str) -> Result<BTreeMap<String, Label>, Unreadable> {
         let mut labels = BTreeMap::new();
         let Some(entry) = of.get("labels") else { return Ok(labels) };
@@ -147,12 +147,12 @@ impl Reader<'_> {
             Value::Scalar(Scalar::Null) => {}
             Value::Scalar(_) => return Err(no_map(&entry.node, what)),
             Value::Map(map) => {
-                for (key, entry) in map.iter().filter(|(key, _)| is_ours(key)) {
+                for (key, entry) in map {
                     let (value, faults) = self.replaced(&entry.node, key)?;
                     let label = Label { value, place: self.place(entry.line) };
-                    self.tell_faults(faults, entry.line, Some((key, written(&entry.node))));
-                    if let Value::Scalar(Scalar::Boolean(value)) = entry.node.value {
-                        self.tell_boolean(key, value, &label);
+                    if is_ours(key) {
+                        self.tell_faults(faults, entry.line, Some((key, written(&entry.node))));
+                        self.tell_boolean(key, &entry.node, &label);
                     }
                     labels.insert((**key).to_owned(), label);
                 }
@@ -161,11 +161,10 @@ impl Reader<'_> {
                 for item in items {
                     let (text, faults) = self.replaced(item, what)?;
                     let (key, value) = text.split_once('=').unwrap_or((&text, ""));
-                    if !is_ours(key) {
-                        continue;
+                    if is_ours(key) {
+                        let written = written(item).and_then(|item| item.split_once('='));
+                        self.tell_faults(faults, item.line, Some((key, written.map(|it| it.1))));
                     }
-                    let written = written(item).and_then(|item| item.split_once('='));
-                    self.tell_faults(faults, item.line, Some((key, written.map(|it| it.1))));
                     let label = Label { value: value.to_owned(), place: self.place(item.line) };
                     labels.insert(key.to_owned(), label);
                 }
@@ -294,7 +293,8 @@ impl Reader<'_> {
         }
     }
 
-    fn tell_boolean(&mut self, key: &str, value: bool, label: &Label) {
+    fn tell_boolean(&mut self, key: &str, node: &Node, label: &Label) {
+        let Value::Scalar(Scalar::Boolean(value)) = node.value else { return };
         let message = "`docker stack deploy` refuses a boolean as a label's value";
         let fix = format!("quote it: `{key}: \"{value}\"`");
         let severity = Severity::Warning;

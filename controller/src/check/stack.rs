@@ -26,9 +26,9 @@ pub(super) struct Stack {
 pub(super) struct Service {
     /// Where its key is.
     pub(super) place: Place,
-    /// Its labels of ours (`deploy.labels`).
+    /// Its labels (`deploy.labels`).
     pub(super) labels: BTreeMap<String, Label>,
-    /// The labels of ours on its containers (`labels`).
+    /// The labels of its containers (`labels`).
     pub(super) misplaced: BTreeMap<String, Label>,
     /// The keys of its networks, and where each is named; none is the default network.
     pub(super) networks: BTreeMap<String, Place>,

@@ -58,7 +58,8 @@ fn labels_are_read_as_a_map_or_a_list_and_told_in_their_line() {
       labels:
         com.docker.lb.hosts: a.example
         com.docker.lb.port: 80a
-        other.label: {}
+        other.label: $NONE
+        another.label: true
 ";
     let as_list = "services:
   web:
@@ -66,7 +67,8 @@ fn labels_are_read_as_a_map_or_a_list_and_told_in_their_line() {
       labels:
         - com.docker.lb.hosts=a.example
         - com.docker.lb.port=80a
-        - other.label
+        - other.label=$NONE
+        - another.label
 ";
     for text in [as_map, as_list] {
         assert_eq!(told(text), ["shop.yml:6 bad-port shop_web port 80a"], "{text}");
