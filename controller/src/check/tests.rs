@@ -98,6 +98,40 @@ fn a_missing_label_is_told_where_the_service_begins() {
 }
 
 #[test]
+fn a_label_whose_value_is_elsewhere_is_told_at_its_key() {
+    let text = "services:
+  web:
+    deploy:
+      labels:
+        com.docker.lb.hosts: a.example
+        com.docker.lb.port:
+          x
+";
+    assert_eq!(told(text), ["shop.yml:6 bad-port shop_web port x"]);
+}
+
+#[test]
+fn nothing_that_is_printed_speaks_to_the_terminal() {
+    let text =
+        "services: {\"\\e[2J\": {deploy: {labels: [\"com.docker.lb.port=\\e${NONE}\\r\\n\"]}}}";
+    let (services, findings) = examine(
+        vec![stack("\u{7}.yml", text).expect("a Compose file")],
+        Files::StackEach,
+        None,
+        &settings(),
+    );
+    for format in [Format::Text, Format::Github] {
+        let mut out = Vec::new();
+        let summary = print::Summary { files: 1, services };
+        print::print(format, &findings, summary, &mut out).expect("a print");
+        let out = anstream::adapter::strip_bytes(&out).into_vec();
+        let unsafe_bytes = out.iter().filter(|byte| **byte < b' ' && **byte != b'\n');
+        assert_eq!(unsafe_bytes.count(), 0, "{}", String::from_utf8_lossy(&out).escape_debug());
+        assert!(String::from_utf8_lossy(&out).contains(r"_\u{1b}[2J: "), "{out:?}");
+    }
+}
+
+#[test]
 fn container_labels_are_misplaced() {
     let text = "services:\n  web:\n    labels:\n    - com.docker.lb.port=80\n    - traefik.x=y\n";
     assert_eq!(told(text), ["shop.yml:4 misplaced-labels shop_web port 80"]);
@@ -294,6 +328,9 @@ fn an_external_network_must_be_in_a_swarm_that_is_known() {
     let missing = ["a.yml:1 missing-network a_web"];
     assert_eq!(told_in(running(), &settings(), &[("a.yml", &of("other"))]), missing);
     assert_eq!(told_in(None, &settings(), &[("a.yml", &of("other"))]), <[&str; 0]>::default());
+    let default = ("b.yml", "services: {x: {}}");
+    let both = [("a.yml", &*of("b_default")), default];
+    assert_eq!(told_in(running(), &settings(), &both), <[&str; 0]>::default());
     let maker = ("b.yml", "services: {}\nnetworks: {x: {name: other}}");
     let both = [("a.yml", &*of("other")), maker];
     assert_eq!(told_in(running(), &settings(), &both), <[&str; 0]>::default());
