@@ -66,8 +66,8 @@ pub struct CheckArgs {
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 
-    /// Look at the running Swarm too: its networks, secrets and hosts. Without URL as `waggle serve`
-    /// finds Docker
+    /// Look at the running Swarm too: its networks, secrets and hosts. Without URL (then behind the
+    /// files) as `waggle serve` finds Docker
     #[arg(long, value_name = "URL")]
     pub docker: Option<Option<String>>,
 

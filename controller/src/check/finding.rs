@@ -8,6 +8,9 @@ use serde::Serialize;
 use super::edits;
 use crate::labels::{Problem, Severity};
 
+/// How much of a label or its value a finding shows, in characters.
+const SHOWN: usize = 200;
+
 /// A line of a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(super) struct Place {
@@ -63,9 +66,14 @@ impl Finding {
         Self { place, code, severity, service: None, label: None, value: None, message, fix }
     }
 
-    /// Names the label at fault, and its value where it has one.
+    /// Names the label at fault, and its value where it has one; as in a [`Problem`], no more of
+    /// it than is good to read.
     pub(super) fn at(self, label: &str, value: Option<&str>) -> Self {
-        Self { label: Some(label.to_owned()), value: value.map(str::to_owned), ..self }
+        let cut = |text: &str| match text.char_indices().nth(SHOWN) {
+            Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+            None => text.to_owned(),
+        };
+        Self { label: Some(cut(label)), value: value.map(cut), ..self }
     }
 
     /// A problem of a service, at its place; the fix is one for the file.

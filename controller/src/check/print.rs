@@ -62,7 +62,7 @@ fn text(findings: &[Finding], summary: Summary, out: &mut dyn Write) -> io::Resu
     let found = [
         count(Severity::Error, "error", "errors"),
         count(Severity::Warning, "warning", "warnings"),
-        count(Severity::Information, "information", "informations"),
+        count(Severity::Information, "for information", "for information"),
     ];
     let found: Vec<_> = found.into_iter().filter(|it| !it.starts_with("0 ")).collect();
     let found = if found.is_empty() { "no problems".to_owned() } else { found.join(", ") };

@@ -179,6 +179,22 @@ fn variables_are_replaced_and_unset_ones_are_told() {
 }
 
 #[test]
+fn a_long_value_is_cut() {
+    let text = format!(
+        "services: {{web: {{deploy: {{labels: {{com.docker.lb.port: \"${{NONE}}{}\"}}}}}}}}",
+        "é".repeat(300)
+    );
+    let (_, findings) = examine(
+        vec![stack("a.yml", &text).expect("a Compose file")],
+        Files::StackEach,
+        None,
+        &settings(),
+    );
+    let unset = findings.iter().find(|it| it.code == "unset-variable").expect("told");
+    assert_eq!(unset.value, Some(format!("${{NONE}}{}…", "é".repeat(193))));
+}
+
+#[test]
 fn networks_have_the_names_that_a_deployment_gives_them() {
     for (networks, top, names) in [
         ("", "", "`shop_default`"),
@@ -301,6 +317,23 @@ fn files_meet_in_one_swarm() {
 }
 
 #[test]
+fn services_are_of_their_stack_and_the_first_in_a_file_is_the_oldest() {
+    let file = &format!("services:\n  z: {{{GOOD}}}\n  a: {{{GOOD}}}\n");
+    let files = [("one.yml", &**file), ("two.yml", file)];
+    let told = |share_hosts| {
+        let settings = routing::Settings { share_hosts, ..settings() };
+        let mut told = told_in(None, &settings, &files);
+        told.retain(|line| line.contains(" host-refused "));
+        told
+    };
+    let refused = |service| format!("{service} hosts a.example");
+    let others = [refused("two.yml:2 host-refused two_z"), refused("two.yml:3 host-refused two_a")];
+    assert_eq!(told(ShareHosts::Stack), others);
+    let all = [&[refused("one.yml:3 host-refused one_a")][..], &others].concat();
+    assert_eq!(told(ShareHosts::None), all);
+}
+
+#[test]
 fn a_service_in_two_files_is_one_only_if_the_files_are_one_stack() {
     let first = "services: {web: {deploy: {replicas: 3, labels: [com.docker.lb.hosts=a, com.docker.lb.port=x]}}}";
     let second = "services:\n  web: {deploy: {labels: {com.docker.lb.port: 80}}}";
@@ -352,6 +385,15 @@ fn hosts_of_running_services_are_held_by_them_and_their_own_problems_are_not_tol
     let text = good("gone") + "\n" + "name: a";
     let free = text.replace("a.example", "b.example");
     assert_eq!(told(&free), <[&str; 0]>::default());
+}
+
+#[test]
+fn a_service_that_runs_is_older_than_a_new_one() {
+    let running = a_swarm().service(a_service("b_web")).picture;
+    let refusing = routing::Settings { share_hosts: ShareHosts::None, ..settings() };
+    let text = &format!("services: {{web: {{{GOOD}}}}}");
+    let told = told_in(Some(running), &refusing, &[("a.yml", text), ("b.yml", text)]);
+    assert_eq!(told, ["a.yml:1 host-refused a_web hosts a.example"]);
 }
 
 #[test]
