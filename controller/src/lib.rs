@@ -11,6 +11,7 @@
 
 pub mod admin;
 pub mod bootstrap;
+pub mod check;
 pub mod control;
 pub mod envoy;
 pub mod keys;

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::bootstrap::BootstrapArgs;
+use crate::check::CheckArgs;
 use crate::envoy::Limits;
 use crate::labels::NodeCluster;
 use crate::labels::{Care, ProxyService};
@@ -48,6 +49,8 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Print Envoy's bootstrap for given addresses.
     Bootstrap(BootstrapArgs),
+    /// Check the labels of Compose files.
+    Check(CheckArgs),
 }
 
 /// The settings of `waggle serve`.

@@ -79,19 +79,19 @@ impl<'a> Proxies<'a> {
     ) -> Place<'a> {
         let in_stack = stack.and_then(|stack| SecretName::parse(&format!("{stack}_{name}")).ok());
         let names: Vec<_> = [Some(name.clone()), in_stack].into_iter().flatten().collect();
-        let Some(proxy) = self.get(cluster) else {
-            return Place::File(name.clone(), format!("{SECRETS}/{name}"));
-        };
-        let held = names.iter().find_map(|name| Some((name.clone(), proxy.file(name)?)));
-        if let Some((name, file)) = held {
-            return Place::File(name, file);
-        }
         let exists = |name: &&SecretName| {
             self.secrets.is_none_or(|secrets| secrets.contains_key(name.as_str()))
         };
-        match names.iter().find(exists) {
-            Some(name) => Place::Detached(name.clone(), proxy.service),
-            None => Place::Nowhere,
+        let existing = names.iter().find(exists);
+        let Some(proxy) = self.get(cluster) else {
+            let file = |name: &SecretName| Place::File(name.clone(), format!("{SECRETS}/{name}"));
+            return existing.map_or(Place::Nowhere, file);
+        };
+        let held = names.iter().find_map(|name| Some((name.clone(), proxy.file(name)?)));
+        match (held, existing) {
+            (Some((name, file)), _) => Place::File(name, file),
+            (None, Some(name)) => Place::Detached(name.clone(), proxy.service),
+            (None, None) => Place::Nowhere,
         }
     }
 }
