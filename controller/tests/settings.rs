@@ -37,6 +37,11 @@ fn the_file_of_ucp_is_taken_with_one_warning_for_each_key_without_effect() {
 }
 
 #[test]
+fn the_smallest_file_that_interlock_takes_is_taken() {
+    insta::assert_snapshot!(printed(&["--config", "minimal.toml"], &[]));
+}
+
+#[test]
 fn two_extensions_are_two_clusters() {
     insta::assert_snapshot!(printed(&[], &[("WAGGLE_CONFIG", "clusters.toml")]));
 }

@@ -73,9 +73,9 @@ impl Limits {
     pub const DEFAULT: Self = Self {
         max_connections: None,
         connect_timeout: ConnectTimeout(Duration::from_secs(1)),
-        idle_timeout: Timeout(Duration::from_secs(600)),
+        idle_timeout: Timeout(Duration::from_mins(10)),
         keepalive_timeout: Timeout(Duration::from_secs(75)),
-        headers_timeout: Timeout(Duration::from_secs(60)),
+        headers_timeout: Timeout(Duration::from_mins(1)),
         request_timeout: Timeout(Duration::ZERO),
         max_body_size: BodySize::Unlimited,
         max_headers_size: HeadersSize(60),
@@ -306,7 +306,7 @@ impl fmt::Display for TlsVersions {
 pub struct TlsCipher(&'static str);
 
 impl TlsCipher {
-    /// All of them: what BoringSSL has, without 3DES and pre-shared keys.
+    /// All of them: what Envoy has, without 3DES and pre-shared keys.
     pub const ALL: [Self; 14] = [
         Self("ECDHE-ECDSA-AES128-GCM-SHA256"),
         Self("ECDHE-ECDSA-CHACHA20-POLY1305"),

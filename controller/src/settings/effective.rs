@@ -42,7 +42,8 @@ impl Serve {
     /// The settings that hold, as a file that would give them, each with its origin. It shows no
     /// secret.
     pub fn print_config(&self) -> String {
-        self.effective.iter().map(|setting| format!("{setting}\n")).collect()
+        let lines: Vec<_> = self.effective.iter().map(ToString::to_string).collect();
+        lines.join("\n") + "\n"
     }
 }
 

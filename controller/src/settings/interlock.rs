@@ -1,7 +1,7 @@
 //! The keys of Interlock's `config.toml`: which setting each is, or why it has no effect.
 //!
-//! The keys are those of the documentation of UCP 3.0 to MKE 3.9, with those of the HAProxy proxy
-//! that it lost in 2019.
+//! The keys are those of the documentation of UCP 3.0 to MKE 3.9, with those for `HAProxy` that it
+//! lost in 2019.
 
 use std::net::SocketAddr;
 
@@ -44,7 +44,7 @@ pub(super) struct Key {
 #[derive(Debug, Clone)]
 pub(super) enum Meaning {
     /// The setting of this name; the function writes the value as the setting does.
-    Setting(&'static str, fn(&[String]) -> Result<Translated, Expected>),
+    Setting(&'static str, Translate),
     /// The node cluster of its extension.
     Cluster,
     /// Accepted without effect; why.
@@ -52,6 +52,9 @@ pub(super) enum Meaning {
     /// Refused, since it would be dangerous to go on without it; why.
     Refused(&'static str),
 }
+
+/// Writes a value of Interlock as the setting does.
+pub(super) type Translate = fn(&[String]) -> Result<Translated, Expected>;
 
 /// A value as the setting writes it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -267,6 +270,7 @@ fn connect_timeout(values: &[String]) -> Result<Translated, Expected> {
 }
 
 /// What is not an exact name belongs to OpenSSL's language of expressions.
+#[expect(clippy::unnecessary_wraps, reason = "one of several functions of this type")]
 fn ciphers(values: &[String]) -> Result<Translated, Expected> {
     let items = values.iter().flat_map(|value| value.split([':', ',', ' ']));
     let names: Result<Vec<TlsCipher>, _> =
@@ -297,9 +301,10 @@ fn protocols(values: &[String]) -> Result<Translated, Expected> {
     }
     versions.sort_unstable();
     versions.dedup();
-    let translated = match versions.is_empty() {
-        true => Translated::default(),
-        false => Translated::to(versions.join(",")),
+    let translated = if versions.is_empty() {
+        Translated::default()
+    } else {
+        Translated::to(versions.join(","))
     };
     Ok(if !dropped.is_empty() {
         translated.but(format!("{} is broken and stays off", dropped.join(", ")))

@@ -157,7 +157,7 @@ fn a_file_is_read_by_line_and_in_any_case() {
         ("http-port = 0", Err("FILE:1: http-port = \"0\": expected a port from 1 to 65535")),
         ("http-port = [80]", Ok("80")),
         ("http-port = [80, 81]", Err("FILE:1: http-port = \"80 81\": expected one value, no list")),
-        ("\nhttp-port = {}", Err("FILE:2: http-port: expected a value, not a table")),
+        ("\nhttp-port = {a = 1}", Err("FILE:2: http-port: expected a value, not a table")),
         (
             "http-port = ",
             Err("FILE:1: not TOML: string values must be quoted, expected literal string"),
@@ -250,16 +250,13 @@ fn the_documentation_has_every_setting() {
                 .map(|key| code(key.name))
                 .collect();
             let help = setting.get_help().map(ToString::to_string).unwrap_or_default();
-            let (about, default) = match help.split_once(" [default: ") {
-                Some((about, default)) => {
-                    (about.to_owned(), default.trim_end_matches(']').to_owned())
-                }
-                None => {
-                    let default = setting.get_default_values();
-                    let default = default.first().map(|it| code(&it.to_string_lossy()));
-                    (help, default.unwrap_or("none".to_owned()))
-                }
+            let written = setting.get_default_values().first();
+            let written = written.map(|it| code(&it.to_string_lossy()));
+            let (about, default) = match (help.split_once(" [default: "), written) {
+                (Some((about, default)), _) => (about, default.trim_end_matches(']').to_owned()),
+                (None, written) => (help.as_str(), written.unwrap_or("none".to_owned())),
             };
+            let about = about.to_owned();
             let names = [code(&format!("--{name} {values}")), code(&load::variable_of(setting))];
             row(&[names.as_slice(), &[interlocks.join(", "), default, about]].concat())
         })
