@@ -82,7 +82,8 @@ pub fn resources(routes: &Routes, settings: &Settings) -> Vec<Resource> {
 /// What follows from the routing.
 pub fn routed(routes: &Routes, settings: &Settings) -> Vec<Resource> {
     let chains = chain::of(routes);
-    let clusters = routes.pools.iter().map(|(name, pool)| cluster::resource(name, pool));
+    let clusters =
+        routes.pools.iter().map(|(name, pool)| cluster::resource(name, pool, &settings.limits));
     let endpoints = routes.pools.iter().map(|(name, pool)| endpoint::resource(name, pool));
     let mut resources: Vec<_> = clusters.chain(endpoints).collect();
     resources.extend(tls::secrets(routes, &chains));
@@ -128,6 +129,12 @@ const fn number(value: u32) -> UInt32Value {
 
 const fn seconds(seconds: i64) -> Duration {
     Duration { seconds, nanos: 0 }
+}
+
+/// A time as Envoy has it: at most its ten thousand years.
+fn duration(time: std::time::Duration) -> Duration {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    Duration { seconds, nanos: time.subsec_nanos().cast_signed() }
 }
 
 const fn millis(millis: i32) -> Duration {

@@ -8,10 +8,9 @@ use envoy_types::pb::envoy::config::core::v3::{
 };
 use envoy_types::pb::envoy::extensions::upstreams::http::v3 as upstream;
 use envoy_types::pb::envoy::r#type::v3::Percent;
-use envoy_types::pb::google::protobuf::Duration;
 use envoy_types::util::pack_any;
 
-use super::{Kind, Resource, number, over_ads, seconds, tls};
+use super::{Kind, Limits, Resource, duration, number, over_ads, seconds, tls};
 use crate::labels::{Affinity, Ejection, PoolOptions, Protocol, Transport, Verify};
 use crate::routing::{Connections, Pool, PoolName};
 
@@ -27,7 +26,7 @@ const RETRIES_AT_LEAST: u32 = 10;
 /// How much of a stream waits in Envoy for a slow reader, in bytes.
 pub(super) const BUFFER: u32 = 32 * 1024;
 
-pub(super) fn resource(name: &PoolName, pool: &Pool) -> Resource {
+pub(super) fn resource(name: &PoolName, pool: &Pool, limits: &Limits) -> Resource {
     let lb_policy = match pool.options.affinity {
         Affinity::None => cluster::cluster::LbPolicy::RoundRobin,
         Affinity::Cookie(_) | Affinity::ClientAddress => cluster::cluster::LbPolicy::Maglev,
@@ -47,7 +46,7 @@ pub(super) fn resource(name: &PoolName, pool: &Pool) -> Resource {
             eds_config: Some(over_ads()),
             ..Default::default()
         }),
-        connect_timeout: Some(seconds(1)),
+        connect_timeout: Some(duration(limits.connect_timeout.get())),
         per_connection_buffer_limit_bytes: Some(number(BUFFER)),
         lb_policy: lb_policy.into(),
         common_lb_config: Some(cluster::cluster::CommonLbConfig {
@@ -89,11 +88,7 @@ fn circuit_breakers() -> cluster::CircuitBreakers {
 /// Only failures to answer count, so that one URL that always fails by itself ejects nobody. A task
 /// rests as long the second time as the first.
 fn outlier_detection(ejection: Ejection) -> cluster::OutlierDetection {
-    let rest = Duration {
-        // A day at most.
-        seconds: ejection.rest.as_secs().cast_signed(),
-        nanos: ejection.rest.subsec_nanos().cast_signed(),
-    };
+    let rest = duration(ejection.rest);
     cluster::OutlierDetection {
         consecutive_gateway_failure: Some(number(ejection.after.get())),
         enforcing_consecutive_gateway_failure: Some(number(100)),

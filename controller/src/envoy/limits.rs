@@ -40,7 +40,7 @@ pub struct Limits {
     #[arg(long, value_name = "DURATION|off", default_value_t = Self::DEFAULT.request_timeout)]
     pub request_timeout: Timeout,
 
-    /// The longest body of a request, such as 32m; a longer one gets 413
+    /// The longest body of a request, such as 32m; one whose `Content-Length` is more gets 413
     #[arg(long, value_name = "SIZE|unlimited", default_value_t = Self::DEFAULT.max_body_size)]
     pub max_body_size: BodySize,
 

@@ -4,15 +4,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use envoy_types::pb::envoy::config::listener::v3 as listener;
 use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
+use envoy_types::pb::envoy::extensions::filters::network::connection_limit::v3::ConnectionLimit;
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
 use envoy_types::pb::envoy::r#type::v3::{HashPolicy, hash_policy};
-use envoy_types::pb::google::protobuf::Any;
+use envoy_types::pb::google::protobuf::{Any, UInt64Value};
 use envoy_types::util::pack_any;
 
 use super::chain::{Chain, End, Names};
 use super::cluster::BUFFER;
 use super::route::HTTP;
-use super::{Kind, Resource, Settings, endpoint, manager, number, seconds, tls};
+use super::{Kind, Resource, Settings, duration, endpoint, manager, number, tls};
 use crate::labels::HostPattern;
 use crate::routing::PoolName;
 
@@ -21,8 +22,10 @@ const HTTPS: &str = "https";
 
 /// The listener for plain HTTP.
 pub(super) fn http(settings: &Settings) -> Resource {
-    let chain =
-        listener::FilterChain { filters: vec![http_filter(HTTP, settings)], ..Default::default() };
+    let chain = listener::FilterChain {
+        filters: after_limit(HTTP, http_filter(HTTP, settings), settings),
+        ..Default::default()
+    };
     let message =
         listener::Listener { filter_chains: vec![chain], ..on_port(HTTP, settings.http_port) };
     Resource::new(Kind::Listener, HTTP, &message)
@@ -63,10 +66,11 @@ fn on_port(name: &str, port: u16) -> listener::Listener {
 
 fn filter_chain(chain: &Chain<'_>, settings: &Settings) -> listener::FilterChain {
     let (filter, transport_socket) = match chain.end {
-        End::Here(certificate) => {
-            (http_filter(&chain.name, settings), Some(tls::downstream(certificate)))
-        }
-        End::InTask(pool) => (tcp_filter(pool), None),
+        End::Here(certificate) => (
+            http_filter(&chain.name, settings),
+            Some(tls::downstream(certificate, &settings.limits)),
+        ),
+        End::InTask(pool) => (tcp_filter(pool, settings), None),
     };
     let names = |names: &Vec<&HostPattern>| names.iter().map(ToString::to_string).collect();
     listener::FilterChain {
@@ -78,10 +82,27 @@ fn filter_chain(chain: &Chain<'_>, settings: &Settings) -> listener::FilterChain
             }),
             Names::AllOthers => None,
         },
-        filters: vec![filter],
+        filters: after_limit(HTTPS, filter, settings),
         transport_socket,
         ..Default::default()
     }
+}
+
+/// A filter, behind one that closes connections over the limit, if there is a limit.
+fn after_limit(
+    listener: &str,
+    last: listener::Filter,
+    settings: &Settings,
+) -> Vec<listener::Filter> {
+    let limit = settings.limits.max_connections.map(|most| {
+        let limit = ConnectionLimit {
+            stat_prefix: listener.to_owned(),
+            max_connections: Some(UInt64Value { value: most.get().into() }),
+            ..Default::default()
+        };
+        filter("envoy.filters.network.connection_limit", pack_any(limit))
+    });
+    limit.into_iter().chain([last]).collect()
 }
 
 fn http_filter(routes: &str, settings: &Settings) -> listener::Filter {
@@ -89,9 +110,8 @@ fn http_filter(routes: &str, settings: &Settings) -> listener::Filter {
     filter("envoy.filters.network.http_connection_manager", pack_any(manager))
 }
 
-/// Bytes go to the pool as they are. A virtual IP forgets a connection that stands still for 900 s
-/// (IPVS).
-fn tcp_filter(pool: &PoolName) -> listener::Filter {
+/// Bytes go to the pool as they are.
+fn tcp_filter(pool: &PoolName, settings: &Settings) -> listener::Filter {
     let by_client = HashPolicy {
         policy_specifier: Some(hash_policy::PolicySpecifier::SourceIp(hash_policy::SourceIp {})),
     };
@@ -100,9 +120,9 @@ fn tcp_filter(pool: &PoolName) -> listener::Filter {
         cluster_specifier: Some(tcp::tcp_proxy::ClusterSpecifier::Cluster(pool.to_string())),
         // Used by pools that choose by the client's address, ignored by others.
         hash_policy: vec![by_client],
-        idle_timeout: Some(seconds(600)),
+        idle_timeout: Some(duration(settings.limits.idle_timeout.get())),
         max_connect_attempts: Some(number(3)),
-        access_log: vec![manager::access_log()],
+        access_log: manager::access_log(settings),
         ..Default::default()
     };
     filter("envoy.filters.network.tcp_proxy", pack_any(proxy))

@@ -20,8 +20,9 @@ use envoy_types::util::pack_any;
 use prost::Name;
 use waggle_filter::config::{FILTER_NAME, InfoHeaders, PIN_HEADER};
 
+use super::limits::{AccessLog, Underscores};
 use super::virtual_host::STATEFUL_SESSION;
-use super::{OFF, ON, Settings, header, number, over_ads, seconds};
+use super::{OFF, ON, Settings, duration, header, number, over_ads, seconds};
 
 /// Time, client, request, answer and how Envoy came to it, then what else helps to find a fault.
 const ACCESS_LOG: &str = concat!(
@@ -36,6 +37,7 @@ const ACCESS_LOG: &str = concat!(
 /// Takes requests by the routes of a name.
 pub(super) fn of(routes: &str, settings: &Settings) -> hcm::HttpConnectionManager {
     use hcm::http_connection_manager as manager;
+    let limits = &settings.limits;
     hcm::HttpConnectionManager {
         // One prefix for each certificate would make statistics without end.
         stat_prefix: routes.split('/').next().unwrap_or_default().to_owned(),
@@ -44,7 +46,7 @@ pub(super) fn of(routes: &str, settings: &Settings) -> hcm::HttpConnectionManage
             route_config_name: routes.to_owned(),
         })),
         http_filters: http_filters(),
-        access_log: vec![access_log()],
+        access_log: access_log(settings),
         upgrade_configs: vec![manager::UpgradeConfig {
             upgrade_type: "websocket".to_owned(),
             ..Default::default()
@@ -70,8 +72,8 @@ pub(super) fn of(routes: &str, settings: &Settings) -> hcm::HttpConnectionManage
         normalize_path: Some(ON),
         strip_trailing_host_dot: true,
         common_http_protocol_options: Some(core::HttpProtocolOptions {
-            headers_with_underscores_action:
-                core::http_protocol_options::HeadersWithUnderscoresAction::DropHeader.into(),
+            headers_with_underscores_action: underscores(limits.underscores_in_headers).into(),
+            idle_timeout: Some(duration(limits.keepalive_timeout.get())),
             ..Default::default()
         }),
         http_protocol_options: Some(core::Http1ProtocolOptions {
@@ -84,9 +86,21 @@ pub(super) fn of(routes: &str, settings: &Settings) -> hcm::HttpConnectionManage
             initial_connection_window_size: Some(number(1024 * 1024)),
             ..Default::default()
         }),
-        request_headers_timeout: Some(seconds(60)),
-        stream_idle_timeout: Some(seconds(600)),
+        max_request_headers_kb: Some(number(limits.max_headers_size.kib())),
+        request_headers_timeout: Some(duration(limits.headers_timeout.get())),
+        request_timeout: Some(duration(limits.request_timeout.get())),
+        stream_idle_timeout: Some(duration(limits.idle_timeout.get())),
         ..Default::default()
+    }
+}
+
+fn underscores(
+    underscores: Underscores,
+) -> core::http_protocol_options::HeadersWithUnderscoresAction {
+    use core::http_protocol_options::HeadersWithUnderscoresAction;
+    match underscores {
+        Underscores::Drop => HeadersWithUnderscoresAction::DropHeader,
+        Underscores::Allow => HeadersWithUnderscoresAction::Allow,
     }
 }
 
@@ -157,7 +171,10 @@ fn own_replies(settings: &Settings) -> hcm::LocalReplyConfig {
     }
 }
 
-pub(super) fn access_log() -> accesslog::AccessLog {
+pub(super) fn access_log(settings: &Settings) -> Vec<accesslog::AccessLog> {
+    if settings.limits.access_log == AccessLog::Off {
+        return Vec::new();
+    }
     let format = core::SubstitutionFormatString {
         format: Some(core::substitution_format_string::Format::TextFormatSource(
             core::DataSource {
@@ -167,7 +184,7 @@ pub(super) fn access_log() -> accesslog::AccessLog {
         )),
         ..Default::default()
     };
-    accesslog::AccessLog {
+    vec![accesslog::AccessLog {
         name: "envoy.access_loggers.stdout".to_owned(),
         config_type: Some(accesslog::access_log::ConfigType::TypedConfig(pack_any(
             StdoutAccessLog {
@@ -175,5 +192,5 @@ pub(super) fn access_log() -> accesslog::AccessLog {
             },
         ))),
         ..Default::default()
-    }
+    }]
 }

@@ -12,7 +12,8 @@ use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher:
 use envoy_types::util::pack_any;
 
 use super::chain::{Chain, End, certificate_name};
-use super::{Kind, Resource, over_ads, seconds};
+use super::limits::TlsVersions;
+use super::{Kind, Limits, Resource, over_ads, seconds};
 use crate::labels::{Authority, Certificate, HostPattern, Transport, Verify};
 use crate::routing::Routes;
 
@@ -82,13 +83,19 @@ fn secret(name: String) -> tls::SdsSecretConfig {
 }
 
 /// The proxy's side of a client's connection.
-pub(super) fn downstream(certificate: &Certificate) -> core::TransportSocket {
+pub(super) fn downstream(certificate: &Certificate, limits: &Limits) -> core::TransportSocket {
     use tls::tls_parameters::TlsProtocol;
+    let (oldest, newest) = match limits.tls_versions {
+        TlsVersions::Only12 => (TlsProtocol::TlSv12, TlsProtocol::TlSv12),
+        TlsVersions::Only13 => (TlsProtocol::TlSv13, TlsProtocol::TlSv13),
+        TlsVersions::Both => (TlsProtocol::TlSv12, TlsProtocol::TlSv13),
+    };
     socket(pack_any(tls::DownstreamTlsContext {
         common_tls_context: Some(tls::CommonTlsContext {
             tls_params: Some(tls::TlsParameters {
-                tls_minimum_protocol_version: TlsProtocol::TlSv12.into(),
-                tls_maximum_protocol_version: TlsProtocol::TlSv13.into(),
+                tls_minimum_protocol_version: oldest.into(),
+                tls_maximum_protocol_version: newest.into(),
+                cipher_suites: limits.tls_ciphers.iter().map(|it| it.as_str().to_owned()).collect(),
                 ..Default::default()
             }),
             alpn_protocols: ["h2", "http/1.1"].map(String::from).into(),

@@ -9,10 +9,12 @@ use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3::Previou
 use envoy_types::pb::envoy::r#type::matcher::v3::{
     RegexMatchAndSubstitute, RegexMatcher, StringMatcher, string_matcher::MatchPattern,
 };
+use envoy_types::pb::envoy::r#type::v3::Int64Range;
 use envoy_types::pb::google::protobuf::{Any, UInt64Value};
 use envoy_types::util::pack_any;
 use waggle_filter::config::{FILTER_NAME, InfoHeaders, ROUTE_KEY, RouteConfig};
 
+use super::limits::BodySize;
 use super::{Settings, header, metadata, number, seconds};
 use crate::labels::{Affinity, CookieName, Host, PathPrefix, Plain, Redirect, Rewrite, Scheme};
 use crate::routing::{Pool, Route, Routes, SiteRoutes, SiteTls};
@@ -67,6 +69,8 @@ pub(super) fn virtual_host(
             to_https.into_iter().flatten().chain(served).collect()
         }
     };
+    let too_long = too_long(settings.limits.max_body_size);
+    let ways = too_long.into_iter().chain(ways).collect();
     let pools = site.paths.values().filter_map(|route| routes.pools.get(&route.pool));
     let mut sticky = pools.filter(|pool| matches!(pool.options.affinity, Affinity::Cookie(_)));
     let needs_filter =
@@ -292,6 +296,22 @@ fn redirect(to: route::RouteMatch, action: route::RedirectAction) -> route::Rout
 /// The answer to a plain request for a host that is passed through.
 fn tls_only() -> route::Route {
     answer(503, "This host answers over TLS only.\n")
+}
+
+/// The answer to a request that tells that its body is over the limit. A body of unknown length is
+/// not measured: to do that, Envoy would have to hold all of it.
+fn too_long(limit: BodySize) -> Option<route::Route> {
+    use route::header_matcher::HeaderMatchSpecifier;
+    let BodySize::AtMost(most) = limit else { return None };
+    let longer = Int64Range { start: most.get().saturating_add(1).cast_signed(), end: i64::MAX };
+    let header = route::HeaderMatcher {
+        name: "content-length".to_owned(),
+        header_match_specifier: Some(HeaderMatchSpecifier::RangeMatch(longer)),
+        ..Default::default()
+    };
+    let matches = route::RouteMatch { headers: vec![header], ..any_path() };
+    let refusal = answer(413, "The request's body is too long.\n");
+    Some(route::Route { r#match: Some(matches), ..refusal })
 }
 
 fn answer(status: u32, body: &str) -> route::Route {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use waggle_controller::envoy::Resource;
 
 /// The files that define what we send; their imports come along.
-const FILES: [&str; 18] = [
+const FILES: [&str; 19] = [
     "envoy/config/bootstrap/v3/bootstrap.proto",
     "envoy/config/cluster/v3/cluster.proto",
     "envoy/config/endpoint/v3/endpoint.proto",
@@ -21,6 +21,7 @@ const FILES: [&str; 18] = [
     "envoy/extensions/filters/http/stateful_session/v3/stateful_session.proto",
     "envoy/extensions/filters/http/wasm/v3/wasm.proto",
     "envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector.proto",
+    "envoy/extensions/filters/network/connection_limit/v3/connection_limit.proto",
     "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.proto",
     "envoy/extensions/http/early_header_mutation/header_mutation/v3/header_mutation.proto",
     "envoy/extensions/http/stateful_session/header/v3/header.proto",

@@ -101,7 +101,8 @@ fn take_secrets_by_name(config: &mut Value) {
 
 /// Puts a chain's routes into the chain.
 fn inline(chain: &mut Value, routes: &BTreeMap<&str, Value>) {
-    let manager = &mut chain["filters"][0]["typed_config"];
+    let last = chain["filters"].as_array().unwrap().len() - 1;
+    let manager = &mut chain["filters"][last]["typed_config"];
     if let Some(named) = manager["rds"]["route_config_name"].as_str().map(ToOwned::to_owned) {
         manager["rds"] = Value::Null;
         manager["route_config"] = routes[named.as_str()].clone();
