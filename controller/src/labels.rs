@@ -117,8 +117,8 @@ pub struct Intent {
     pub cluster: NodeCluster,
     /// The hosts that it wants to answer for; never empty.
     pub hosts: BTreeSet<Host>,
-    /// Which paths of them.
-    pub path: PathPrefix,
+    /// Which paths of them; never empty.
+    pub paths: BTreeSet<PathPrefix>,
     /// The container port of its tasks, or of its VIP.
     pub port: Port,
     /// The network whose addresses become endpoints.
@@ -139,7 +139,9 @@ impl Intent {
     /// What it wants to answer for.
     pub fn claims(&self) -> impl Iterator<Item = Claim> {
         let site = |host: &Host| Site { cluster: self.cluster.clone(), host: host.clone() };
-        self.hosts.iter().map(move |host| Claim { site: site(host), path: self.path.clone() })
+        self.hosts.iter().flat_map(move |host| {
+            self.paths.iter().map(move |path| Claim { site: site(host), path: path.clone() })
+        })
     }
 }
 
@@ -391,7 +393,7 @@ pub struct Surroundings<'a> {
 pub struct Kept {
     hosts: BTreeSet<HostPattern>,
     port: Option<Port>,
-    path: Option<PathPrefix>,
+    paths: BTreeSet<PathPrefix>,
     cluster: Option<NodeCluster>,
 }
 
@@ -434,10 +436,10 @@ fn intent<'a>(
     let port = port::read(reader, last.port);
     let network = network::read(reader, surroundings, &proxies_of);
     let passthrough = passthrough::read(reader);
-    let path = context_root::read(reader, last.path.as_ref());
+    let paths = context_root::read(reader, &last.paths);
     let route = RouteOptions {
         rewrite: context_root::read_rewrite(reader),
-        long_lived: websocket_endpoints::read(reader, path.as_ref()),
+        long_lived: websocket_endpoints::read(reader, &paths),
     };
     let certificate = certificate::read(reader, surroundings, &proxies_of, &mut secrets);
     let tls = match (passthrough, certificate) {
@@ -456,11 +458,11 @@ fn intent<'a>(
         protocol: backend_protocol::read(reader),
     };
 
-    let kept = Kept { hosts: hosts.clone(), port, path: path.clone(), cluster: cluster.clone() };
+    let kept = Kept { hosts: hosts.clone(), port, paths: paths.clone(), cluster: cluster.clone() };
     let any_other = (any_other == Switch::On).then_some(Host::AnyOther);
     let hosts: BTreeSet<_> = hosts.into_iter().map(Host::Named).chain(any_other).collect();
-    let (false, Some(port), Some(network), Some(path), Some(cluster)) =
-        (hosts.is_empty(), port, network, path, cluster)
+    let (false, false, Some(port), Some(network), Some(cluster)) =
+        (hosts.is_empty(), paths.is_empty(), port, network, cluster)
     else {
         return (None, kept);
     };
@@ -472,7 +474,7 @@ fn intent<'a>(
         stack: service.labels.get(STACK).cloned(),
         cluster,
         hosts,
-        path,
+        paths,
         port,
         network: network.id.clone(),
         backend: vip.map_or(Backend::Tasks, Backend::Vip),

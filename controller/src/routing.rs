@@ -73,7 +73,8 @@ impl Turn {
 pub struct Ledger {
     /// The incumbent of each claim. It keeps the claim for as long as it asks for it.
     holders: BTreeMap<Claim, ServiceId>,
-    /// The incumbent of each host. It keeps the host for as long as it answers any path of it.
+    /// The incumbent of each host. It keeps the host for as long as it holds a path of it and asks
+    /// for something of the whole.
     sites: BTreeMap<Site, ServiceId>,
     /// The required labels of each service, as they were last valid.
     kept: BTreeMap<ServiceId, Kept>,
@@ -146,7 +147,7 @@ pub struct Routes {
 }
 
 /// How one host is answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SiteRoutes {
     /// What answers TLS.
     pub tls: SiteTls,
@@ -161,9 +162,10 @@ pub struct SiteRoutes {
 }
 
 /// What answers TLS for a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum SiteTls {
     /// Nothing.
+    #[default]
     None,
     /// The proxy, with this certificate.
     Terminated(Certificate),

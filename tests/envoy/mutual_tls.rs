@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use waggle_controller::envoy::resources;
-use waggle_controller::routing::Routing;
+use waggle_controller::routing::Routes;
 use waggle_controller::xds::{Snapshot, Snapshots, Tls};
 use waggle_filter::config::InfoHeaders;
 use waggle_tests::authority::Authority;
@@ -44,7 +44,7 @@ fn an_envoy_and_a_controller_prove_who_they_are() {
     };
     let runtime = Runtime::new().unwrap();
     let settings = settings(free_address().unwrap().port(), InfoHeaders::Shown);
-    let snapshot = Snapshot::new(resources(&Routing::default(), &settings)).unwrap();
+    let snapshot = Snapshot::new(resources(&Routes::default(), &settings)).unwrap();
     let (_snapshots, served) = watch::channel(Some(Arc::new(Snapshots::from(snapshot))));
     let port = serve(&runtime, served, Some(tls)).port();
     let start = |host: &str, signer: Option<&Authority>| {

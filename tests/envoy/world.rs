@@ -12,9 +12,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use waggle_controller::bootstrap::{BootstrapArgs, bootstrap};
 use waggle_controller::envoy::{FilterCode, Limits, Settings, resources};
-use waggle_controller::labels::{Affinity, Claim, CookieName, HostPattern};
+use waggle_controller::labels::{
+    Affinity, CookieName, Host, HostPattern, PathPrefix, PoolOptions, RouteOptions,
+};
 use waggle_controller::routing::{
-    Connections, Endpoint, Pool, PoolName, Presence, Routing, Target,
+    Connections, Endpoint, Pool, PoolName, Presence, Route, Routes, SiteRoutes, Target,
 };
 use waggle_controller::swarm::{ServiceId, TaskId};
 use waggle_controller::xds::{self, Observer, Snapshot, Snapshots};
@@ -184,6 +186,7 @@ pub(crate) fn settings(http_port: u16, info_headers: InfoHeaders) -> Settings {
     Settings {
         http_port,
         https_port: 443,
+        public_https_port: 443,
         trusted_hops: 0,
         filter_code: FilterCode::Inline(module),
         filter: PluginConfig { keys: vec![SESSION_KEY.to_owned()], info_headers },
@@ -192,8 +195,8 @@ pub(crate) fn settings(http_port: u16, info_headers: InfoHeaders) -> Settings {
     }
 }
 
-fn routing(pools: &[(&str, Affinity, &[SocketAddr])]) -> Routing {
-    let mut routing = Routing::default();
+fn routing(pools: &[(&str, Affinity, &[SocketAddr])]) -> Routes {
+    let mut routes = Routes::default();
     for (name, affinity, addresses) in pools {
         let service = ServiceId::new(*name);
         let endpoint = |address: &SocketAddr| Endpoint {
@@ -207,15 +210,17 @@ fn routing(pools: &[(&str, Affinity, &[SocketAddr])]) -> Routing {
         };
         let pool = Pool {
             services: [service.clone()].into(),
-            affinity: affinity.clone(),
+            options: PoolOptions { affinity: affinity.clone(), ..PoolOptions::default() },
             connections: Connections::Kept,
             endpoints: addresses.iter().map(endpoint).collect(),
         };
-        let host = HostPattern::parse(&format!("{name}.local")).unwrap();
-        routing.routes.insert(Claim::Host(host), PoolName::new(*name));
-        routing.pools.insert(PoolName::new(*name), pool);
+        let host = Host::Named(HostPattern::parse(&format!("{name}.local")).unwrap());
+        let route = Route { pool: PoolName::new(*name), options: RouteOptions::default() };
+        let paths = [(PathPrefix::root(), route)].into();
+        routes.sites.insert(host, SiteRoutes { paths, ..SiteRoutes::default() });
+        routes.pools.insert(PoolName::new(*name), pool);
     }
-    routing
+    routes
 }
 
 /// Starts an Envoy whose bootstrap is made with these flags, and does not wait.

@@ -1,15 +1,17 @@
 //! `context_root`, `context_root_rewrite`: which paths of its hosts a service answers, and whether
 //! it sees the prefix.
 
+use std::collections::BTreeSet;
+
 use super::fix::Edit;
-use super::reader::{Fault, Instead, Reader, Said, Switch};
-use super::{BadPath, Code, Label, PathPrefix, Rewrite};
+use super::reader::{Fault, Instead, Reader, Said, Switch, items, key};
+use super::{Code, Label, PathPrefix, Rewrite, Severity};
 
 pub(super) const LABEL: Label = Label {
     name: "context_root",
-    kind: "path",
+    kind: "paths, separated by commas; at most 16",
     default: "`/`",
-    about: "Only this path of the hosts, and everything below it: `/app` stands for `/app` and \
+    about: "Only these paths of the hosts, and everything below them: `/app` stands for `/app` and \
             `/app/x`, never for `/apple`. Of several context roots on a host, in one service or in \
             many, the longest wins.",
 };
@@ -22,35 +24,54 @@ pub(super) const REWRITE: Label = Label {
             the method. `X-Forwarded-Prefix` tells it the context root.",
 };
 
-/// The paths; none where the label is broken and always was: at `/` the service could take part in
-/// what another one answers.
-pub(super) fn read(reader: &mut Reader<'_>, last: Option<&PathPrefix>) -> Option<PathPrefix> {
-    let said = {
-        let update = |path: &str| reader.update(&[Edit::Set(LABEL.name, path)]);
-        let fixes = [update("PATH"), reader.update(&[Edit::Remove(LABEL.name)])].join(", or: ");
-        let written = reader.written(&LABEL).unwrap_or_default();
-        let meant = PathPrefix::parse(&format!("/{}", written.trim()));
-        let slash = meant.map(|meant| update(meant.as_str()));
-        reader.parse(
-            &LABEL,
-            || Instead::last_valid(last),
-            |value| {
-                PathPrefix::parse(value).map_err(|fault| Fault {
-                    code: Code::BadPath,
-                    message: fault.to_string(),
-                    fix: match (fault, slash) {
-                        (BadPath::NoSlash, Ok(slash)) if !value.is_empty() => slash,
-                        _ => fixes,
-                    },
-                })
-            },
-        )
+/// The most context roots that a service may have.
+const MOST: usize = 16;
+
+/// The context roots. Valid items hold beside broken ones; with no valid one those of before hold,
+/// and never `/`: there the service could take part in what another one answers. Empty where there
+/// were none before.
+pub(super) fn read(reader: &mut Reader<'_>, last: &BTreeSet<PathPrefix>) -> BTreeSet<PathPrefix> {
+    let last_valid = || Instead::last_valid((!last.is_empty()).then(|| list(last)));
+    let items = match reader.parse(&LABEL, last_valid, |value| Ok::<_, Fault>(items(value))) {
+        Said::Value(items) => items,
+        Said::Nonsense => return last.clone(),
+        Said::Nothing => return BTreeSet::from([PathPrefix::root()]),
     };
-    match said {
-        Said::Value(path) => Some(path),
-        Said::Nonsense => last.cloned(),
-        Said::Nothing => Some(PathPrefix::root()),
+    let parsed: Vec<_> = items.iter().map(|item| (*item, PathPrefix::parse(item))).collect();
+    let meant = parsed.iter().filter_map(|(item, path)| {
+        path.clone().ok().or_else(|| PathPrefix::parse(&format!("/{item}")).ok())
+    });
+    let meant = list(&meant.collect());
+    let fix =
+        reader.update(&[Edit::Set(LABEL.name, if meant.is_empty() { "PATH" } else { &meant })]);
+    let tell = |reader: &mut Reader<'_>, item: &str, message: String| {
+        let at = (&*key(&LABEL), Some(item));
+        reader.tell(Code::BadPath, Severity::Error, at, message, fix.clone());
+    };
+    let mut paths = BTreeSet::new();
+    for (item, path) in parsed {
+        match path {
+            Ok(_) if paths.len() == MOST => {
+                tell(
+                    reader,
+                    item,
+                    format!("at most {MOST} paths are allowed; this item is ignored"),
+                );
+            }
+            Ok(path) => drop(paths.insert(path)),
+            Err(fault) => tell(reader, item, format!("{fault}; this item is ignored")),
+        }
     }
+    if paths.is_empty() {
+        let Instead { told, .. } = last_valid();
+        tell(reader, &items.join(","), format!("no valid path is named; {told}"));
+        return last.clone();
+    }
+    paths
+}
+
+fn list(paths: &BTreeSet<PathPrefix>) -> String {
+    paths.iter().map(PathPrefix::as_str).collect::<Vec<_>>().join(",")
 }
 
 pub(super) fn read_rewrite(reader: &mut Reader<'_>) -> Rewrite {
@@ -64,42 +85,63 @@ pub(super) fn read_rewrite(reader: &mut Reader<'_>) -> Rewrite {
 mod tests {
     use super::*;
     use crate::labels::testing::{a_service, codes, intent, read, read_after};
+    use crate::swarm::Service;
+
+    fn rooted(value: &str) -> Service {
+        a_service("web").serving("a.example").label("context_root", value)
+    }
 
     #[test]
-    fn a_context_root_is_a_path() {
-        let web = a_service("web").serving("a.example");
-        for (value, path) in [("/app", "/app"), (" /app/ ", "/app"), ("/", "/")] {
-            let web = web.clone().label("context_root", value);
-            assert_eq!((intent(&web).path.as_str(), codes(&web)), (path, vec![]), "{value:?}");
+    fn context_roots_are_paths() {
+        for (value, paths) in
+            [("/app", "/app"), (" /app/ ", "/app"), ("/", "/"), ("/b, /a/,,/b", "/a,/b")]
+        {
+            let web = rooted(value);
+            assert_eq!(
+                (list(&intent(&web).paths).as_str(), codes(&web)),
+                (paths, vec![]),
+                "{value:?}"
+            );
         }
-        assert!(intent(&web).path.is_root());
+        let web = a_service("web").serving("a.example");
+        assert_eq!(list(&intent(&web).paths), "/");
     }
 
     #[test]
     fn a_broken_context_root_never_means_the_whole_host() {
-        let good = a_service("web").serving("a.example").label("context_root", "/app");
-        for value in ["", "app", "/a b", "/a?b", "/a/../b", "/%", "/a\r\nb: c"] {
-            let broken = good.clone().label("context_root", value);
-            assert_eq!(codes(&broken), [Code::BadPath], "{value:?}");
+        let good = rooted("/app");
+        for value in ["app", "/a b", "/a?b", "/a/../b", "/%", "/a\r\nb: c"] {
+            let broken = rooted(value);
+            assert_eq!(codes(&broken), [Code::BadPath, Code::BadPath], "{value:?}");
             assert_eq!(read(&broken).unwrap().intent, None, "{value:?}");
-            assert_eq!(read_after(&good, &broken).intent.unwrap().path.as_str(), "/app");
+            assert_eq!(list(&read_after(&good, &broken).intent.unwrap().paths), "/app");
+        }
+        for empty in ["", ","] {
+            assert_eq!(codes(&rooted(empty)), [Code::BadPath], "{empty:?}");
+            assert_eq!(read(&rooted(empty)).unwrap().intent, None, "{empty:?}");
         }
     }
 
     #[test]
-    fn a_missing_slash_is_put_right() {
-        let web = a_service("web").serving("a.example").label("context_root", "app/");
+    fn a_broken_item_is_told_and_the_others_hold() {
+        let web = rooted("api,/app");
+        assert_eq!(
+            (list(&intent(&web).paths).as_str(), codes(&web)),
+            ("/app", vec![Code::BadPath])
+        );
         assert_eq!(
             read(&web).unwrap().problems[0].fix,
-            "docker service update --label-add com.docker.lb.context_root=/app web"
+            "docker service update --label-add com.docker.lb.context_root=/api,/app web"
         );
+        let many: Vec<_> = (10..27).map(|n| format!("/p{n}")).collect();
+        let web = rooted(&many.join(","));
+        assert_eq!((intent(&web).paths.len(), codes(&web)), (16, vec![Code::BadPath]));
     }
 
     #[test]
     fn the_context_root_is_stripped_only_where_that_is_asked_for() {
-        let web = a_service("web").serving("a.example").label("context_root", "/app");
-        assert_eq!(intent(&web).route.rewrite, Rewrite::Keep);
-        let web = web.label("context_root_rewrite", "yes");
+        assert_eq!(intent(&rooted("/app")).route.rewrite, Rewrite::Keep);
+        let web = rooted("/app").label("context_root_rewrite", "yes");
         assert_eq!(intent(&web).route.rewrite, Rewrite::Strip);
     }
 }

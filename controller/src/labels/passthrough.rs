@@ -49,7 +49,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Switch {
 mod tests {
     use super::*;
     use crate::labels::testing::{a_service, codes, intent};
-    use crate::labels::{Affinity, Tls};
+    use crate::labels::{Affinity, PathPrefix, Tls};
 
     #[test]
     fn passthrough_needs_no_other_label() {
@@ -66,7 +66,7 @@ mod tests {
                 .label(label.name, "/true");
             assert_eq!(codes(&web), [Code::LabelWithPassthrough], "{}", label.name);
             let intent = intent(&web);
-            assert!(intent.path.is_root());
+            assert!(intent.paths.iter().all(PathPrefix::is_root));
             assert_eq!((intent.site.tls, intent.pool.affinity), (Tls::Passthrough, Affinity::None));
         }
     }
@@ -74,7 +74,8 @@ mod tests {
     #[test]
     fn off_it_changes_nothing() {
         let web = a_service("web").serving("a.example").label("ssl_passthrough", "off");
-        assert_eq!(intent(&web.clone().label("context_root", "/app")).path.as_str(), "/app");
+        let rooted = intent(&web.clone().label("context_root", "/app"));
+        assert!(!rooted.paths.iter().any(PathPrefix::is_root));
         assert_eq!(intent(&web).site.tls, Tls::None);
     }
 }

@@ -167,7 +167,7 @@ codes! {
         "`ip_hash` with `backend_mode=vip`: Swarm chooses the task. It has no effect.",
         "Drop one of the two labels.";
     BadPath "bad-path":
-        "`context_root`, or an item of `websocket_endpoints`, is no path. The last valid context root holds; without one, the service is not routed. The other items hold.",
+        "An item of `context_root` or `websocket_endpoints` is no path. The others hold. With no valid context root, the last valid ones hold; without these, the service is not routed.",
         "Write a path such as `/app`; what a URL must escape, as in a URL.";
     BadClusterName "bad-cluster-name":
         "`service_cluster` is no name. The last valid one holds; without one, the service is not routed.",

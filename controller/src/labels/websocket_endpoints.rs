@@ -17,15 +17,15 @@ pub(super) const LABEL: Label = Label {
 /// The most paths that a service may have.
 const MOST: usize = 64;
 
-/// The valid paths below the context root.
-pub(super) fn read(reader: &mut Reader<'_>, root: Option<&PathPrefix>) -> BTreeSet<PathPrefix> {
+/// The valid paths below the context roots.
+pub(super) fn read(reader: &mut Reader<'_>, roots: &BTreeSet<PathPrefix>) -> BTreeSet<PathPrefix> {
     let instead = || Instead::default("no path is exempt from the idle timeout");
     let said = reader.parse(&LABEL, instead, |value| Ok::<_, Fault>(items(value)));
     let Said::Value(items) = said else { return BTreeSet::new() };
     let mut paths = BTreeSet::new();
     for item in items {
         let path = PathPrefix::parse(item).map_err(|fault| fault.to_string());
-        let outside = |path: &PathPrefix| root.is_some_and(|root| !root.covers(path));
+        let outside = |path: &PathPrefix| !roots.iter().any(|root| root.covers(path));
         let message = match path {
             Ok(path) if outside(&path) => "the path is not below `context_root`".to_owned(),
             Ok(_) if paths.len() == MOST => format!("at most {MOST} paths are allowed"),

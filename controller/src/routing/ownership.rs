@@ -6,7 +6,7 @@ use super::Ledger;
 use crate::labels::fix::{Edit, update};
 use crate::labels::{
     Affinity, Backend, Claim, Code, Host, HostPattern, Intent, Plain, Problem, Redirect, Scheme,
-    Severity, Site, Tls,
+    Severity, Site, SiteOptions, Tls,
 };
 use crate::swarm::{Picture, ServiceId};
 
@@ -71,8 +71,11 @@ impl Grants {
     }
 }
 
-/// Gives each claim, and each host, to its incumbent of the last turn; without one, to the oldest
-/// service that asks for it (by creation, then by ID).
+/// Gives each claim to its incumbent of the last turn; without one, to the oldest service that asks
+/// for it (by creation, then by ID).
+///
+/// A host is held by the incumbent that asks for something of it; without one, by the holder of its
+/// shortest path, so that it does not depend on the order in which the services of a stack are made.
 pub(super) fn settle(
     intents: &BTreeMap<ServiceId, Intent>,
     last: &Ledger,
@@ -96,18 +99,28 @@ pub(super) fn settle(
     });
     let claims: BTreeMap<Claim, Grant> = settled.collect();
 
-    let mut answering: BTreeMap<&Site, Vec<&Intent>> = BTreeMap::new();
+    let mut answering: BTreeMap<&Site, Vec<(&Claim, &Intent)>> = BTreeMap::new();
     for (claim, grant) in &claims {
-        let members = grant.members();
-        let members = members.iter().filter_map(|id| intents.get(id));
-        answering.entry(&claim.site).or_default().extend(members);
+        let owner = intents.get(&grant.owner).map(|owner| (claim, owner));
+        answering.entry(&claim.site).or_default().extend(owner);
     }
-    let held = answering.into_iter().filter_map(|(site, members)| {
-        let holder = first(&members, last.sites.get(site))?;
+    let held = answering.into_iter().filter_map(|(site, owners)| {
+        let incumbent = last.sites.get(site);
+        let (_, holder) = owners.into_iter().min_by_key(|(claim, owner)| {
+            let keeps = Some(&owner.service) == incumbent && asks(owner, &site.host);
+            (!keeps, claim.path.as_str().len(), owner.created_at, &owner.service)
+        })?;
         Some((site.clone(), holder.service.clone()))
     });
     let sites = held.collect();
     Grants { claims, sites }
+}
+
+/// Whether a service asks for anything that concerns the whole of a host.
+fn asks(intent: &Intent, host: &Host) -> bool {
+    let SiteOptions { tls, plain, redirects } = &intent.site;
+    let redirected = [Scheme::Http, Scheme::Https].map(|it| redirects.on(it, host));
+    *tls != Tls::None || *plain != Plain::Served || redirected != [None; 2]
 }
 
 /// The incumbent; without one, the oldest.

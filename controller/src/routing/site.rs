@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::ownership::Grants;
 use super::pool::{self, Answering};
 use super::{Route, Routes, SiteRoutes, SiteTls};
-use crate::labels::{Claim, Host, Intent, NodeCluster, Plain, Scheme, Tls};
+use crate::labels::{Claim, Host, Intent, NodeCluster, PathPrefix, Scheme, Tls};
 use crate::swarm::{Picture, ServiceId};
 
 /// What the proxies of each node cluster answer.
@@ -24,7 +24,7 @@ pub(super) fn build(
             let Some(owner) = grants.owner(&claim).and_then(|id| intents.get(id)) else { continue };
             routes.needs.secrets.extend(owner.secrets.iter().cloned());
             let Claim { site, path } = claim;
-            let site = routes.sites.entry(site.host).or_insert_with(SiteRoutes::plain);
+            let site = routes.sites.entry(site.host).or_default();
             site.paths.insert(path, Route { pool: name.clone(), options: owner.route.clone() });
         }
         routes.pools.insert(name, pool);
@@ -45,7 +45,7 @@ fn apply(owner: &Intent, host: &Host, site: &mut SiteRoutes) {
     site.tls = match &owner.site.tls {
         Tls::None => SiteTls::None,
         Tls::Terminated(certificate) => SiteTls::Terminated(certificate.clone()),
-        Tls::Passthrough => match site.paths.get(&owner.path) {
+        Tls::Passthrough => match site.paths.get(&PathPrefix::root()) {
             Some(route) => SiteTls::Passthrough(route.pool.clone()),
             None => SiteTls::None,
         },
@@ -53,17 +53,4 @@ fn apply(owner: &Intent, host: &Host, site: &mut SiteRoutes) {
     site.plain = owner.site.plain;
     site.http_redirect = owner.site.redirects.on(Scheme::Http, host).cloned();
     site.https_redirect = owner.site.redirects.on(Scheme::Https, host).cloned();
-}
-
-impl SiteRoutes {
-    /// A host that does nothing beyond plain HTTP, and has no paths yet.
-    fn plain() -> Self {
-        Self {
-            tls: SiteTls::None,
-            plain: Plain::Served,
-            http_redirect: None,
-            https_redirect: None,
-            paths: BTreeMap::new(),
-        }
-    }
 }

@@ -447,3 +447,15 @@ fn tasks_that_cannot_prove_their_name_get_nothing() {
     let barred = swarm.service(web.label("waggle.backend_ca", "../ca"));
     assert_eq!(shown(&routed(&barred)), ["a.example -> web:"]);
 }
+
+#[test]
+fn the_order_in_which_a_stack_is_made_does_not_decide_who_holds_its_host() {
+    let web = a_service("web").serving("a.example").created_at(9).label("ssl_cert", "web");
+    let api = a_service("api").serving("a.example").label("context_root", "/api").created_at(5);
+    let first = routed(&a_swarm().service(api.clone()));
+    assert_eq!(the_site(&first, "a.example").tls, SiteTls::None);
+    let both = a_swarm().service(api).service(web);
+    let second = route(&both.picture, &settings(), &first, at(1));
+    assert!(matches!(the_site(&second, "a.example").tls, SiteTls::Terminated(_)));
+    assert_eq!((told(&second, "web"), told(&second, "api")), (vec![], vec![]));
+}
