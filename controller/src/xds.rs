@@ -19,7 +19,7 @@ mod stream;
 mod subscription;
 mod wire;
 
-pub use observer::{Envoy, Observer, Report, Responses, Variant};
+pub use observer::{Envoy, Observer, Opinion, Opinions, Report, Responses, Variant};
 pub use service::{Tls, serve};
 pub use snapshot::{Inconsistent, Snapshot};
 pub use snapshots::Snapshots;
