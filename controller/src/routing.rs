@@ -72,6 +72,9 @@ pub struct Turn {
     pub ledger: Ledger,
     /// When to route again even if nothing changes: the end of the first leaving endpoint.
     pub wake_at: Option<SystemTime>,
+    /// Services that the next turn leaves out, as if they asked for nothing. What they hold stays
+    /// theirs. No turn sets it.
+    pub left_out: BTreeSet<ServiceId>,
     /// When the tasks of the leaving endpoints were first missed.
     missed: BTreeMap<TaskId, SystemTime>,
 }
@@ -106,7 +109,8 @@ pub fn route(picture: &Picture, settings: &Settings, last: &Turn, now: SystemTim
         let before = last.ledger.kept.get(id).unwrap_or(&nothing);
         let Some(reading) = labels::read(service, surroundings, before) else { continue };
         kept.insert(id.clone(), reading.kept);
-        intents.extend(reading.intent.map(|intent| (id.clone(), intent)));
+        let intent = reading.intent.filter(|_| !last.left_out.contains(id));
+        intents.extend(intent.map(|intent| (id.clone(), intent)));
         problems.insert(id.clone(), reading.problems);
     }
 
@@ -126,12 +130,15 @@ pub fn route(picture: &Picture, settings: &Settings, last: &Turn, now: SystemTim
         Some((id, Outcome { name, standing, problems }))
     };
     let services = problems.into_iter().filter_map(outcome).collect();
+    let holders = grants.iter().map(|(claim, to)| (claim.clone(), to.owner.clone()));
+    let is_left_out =
+        |id: &ServiceId| last.left_out.contains(id) && picture.services.contains_key(id);
+    let away = last.ledger.holders.iter().filter(|(_, holder)| is_left_out(holder));
+    let away = away.map(|(claim, holder)| (claim.clone(), holder.clone()));
     Turn {
         routing: Arc::new(Routing { routes, pools, services }),
-        ledger: Ledger {
-            holders: grants.iter().map(|(claim, to)| (claim.clone(), to.owner.clone())).collect(),
-            kept,
-        },
+        ledger: Ledger { holders: holders.chain(away).collect(), kept },
+        left_out: BTreeSet::new(),
         wake_at: missed.values().min().and_then(|missed| missed.checked_add(settings.linger)),
         missed,
     }

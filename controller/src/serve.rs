@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use waggle_filter::config::{InfoHeaders, PluginConfig};
 
-use crate::control::{Control, Outlets};
+use crate::control::{Control, Inlets, Outlets};
 use crate::envoy::{self, FilterCode};
 use crate::settings::{FilterSource, Serve, XdsTls};
 use crate::state::{Kept, StateDir};
@@ -67,7 +67,9 @@ pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Resu
     let source = swarm::Settings { docker, timeout: DOCKER_TIMEOUT };
     tasks.spawn(swarm::run(source, picture, pictures, health, shutdown.clone()));
     let control = Control::new(routing, envoy, ledger.unwrap_or_default());
-    tasks.spawn(control.run(seen, Outlets { snapshots, reports, memory }, shutdown.clone()));
+    let inlets = Inlets { pictures: seen, opinions: observer.opinions() };
+    let outlets = Outlets { snapshots, reports, memory };
+    tasks.spawn(control.run(inlets, outlets, shutdown.clone()));
     if let Some(state) = state {
         tasks.spawn(state::keep(state, memories, shutdown.clone()));
     }
