@@ -8,22 +8,20 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::envoy::{self, Kind, Resource};
-use crate::labels::{Code, NodeCluster, Problem, Severity};
-use crate::routing::{self, Ledger, PoolName, Routing, Turn};
+use crate::envoy::{self, Resource};
+use crate::labels::{NodeCluster, Problem, Severity};
+use crate::routing::{self, Ledger, Routing, Turn};
 use crate::swarm::{Freshness, Observed, Picture, ServiceId};
-use crate::xds::{Opinion, Opinions, Snapshots};
+use crate::xds::{Opinions, Snapshots};
 
 mod quarantine;
+mod refused;
 
-use quarantine::{Plan, Quarantine, Reason, Weighed};
+use quarantine::{Plan, Quarantine, Weighed};
 
 /// How long a kept picture waits for one that is read. It may be older than what the Envoys have
 /// from another controller; it is for a Docker that does not answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// What to do about a service that a proxy refuses.
-const FIX: &str = "correct what the message names; labels that lead here are a defect of Waggle";
 
 /// The loop's state: what outlives a turn.
 #[derive(Debug)]
@@ -117,7 +115,8 @@ impl Control {
     ) {
         let (turn, resources) = self.plan(&observed.picture, opinions, now);
         self.last = turn;
-        let routing = self.with_refusals(&observed.picture, opinions);
+        let mut routing = Arc::clone(&self.last.routing);
+        refused::tell(&mut routing, self.quarantine.left_out(), opinions);
         self.tell(&routing);
         publish(resources, self.resources(&Routing::default()), &outlets.snapshots);
         let freshness = Some(observed.freshness);
@@ -149,30 +148,6 @@ impl Control {
         }
     }
 
-    /// The routing, with what Envoys refuse told to the services at fault.
-    fn with_refusals(&self, picture: &Picture, opinions: &Opinions) -> Arc<Routing> {
-        let mut routing = Arc::clone(&self.last.routing);
-        let of_pools =
-            opinions.iter().flat_map(|opinion| pool_refused(opinion, &self.last.routing));
-        let left_out = self.quarantine.left_out().into_iter().map(left_out);
-        for (id, severity, message) in left_out.chain(of_pools) {
-            let Some(service) = picture.services.get(&id) else { continue };
-            let routing = Arc::make_mut(&mut routing);
-            let Some(outcome) = routing.services.get_mut(&id) else { continue };
-            let named = (&service.id, &service.name);
-            outcome.problems.push(Problem::new(
-                Code::RefusedByProxy,
-                severity,
-                named,
-                message,
-                FIX,
-            ));
-            outcome.problems.sort();
-            outcome.problems.dedup();
-        }
-        routing
-    }
-
     fn resources(&self, routing: &Routing) -> Vec<Resource> {
         let mut resources = envoy::routed(routing, &self.envoy);
         resources.extend(self.fixed.iter().cloned());
@@ -189,39 +164,6 @@ impl Control {
         }
         self.told = present;
     }
-}
-
-/// What a service is told that is left out.
-fn left_out((id, reason): (ServiceId, Reason)) -> (ServiceId, Severity, String) {
-    match reason {
-        Reason::Culprit(words) => (
-            id,
-            Severity::Error,
-            format!("a proxy refuses all routes with this service among them: {words}; it is left out until it changes"),
-        ),
-        Reason::Suspect => (
-            id,
-            Severity::Information,
-            "a proxy refuses all routes with this service among them; it is left out for a moment, to see whether it is at fault".to_owned(),
-        ),
-    }
-}
-
-/// What the services of a pool are told that an Envoy refuses; nobody, of other resources.
-fn pool_refused<'a>(
-    opinion: &'a Opinion,
-    routing: &'a Routing,
-) -> impl Iterator<Item = (ServiceId, Severity, String)> {
-    let is_of_pool = matches!(opinion.kind, Kind::Cluster | Kind::Endpoints);
-    let refused = opinion.refused.as_ref().filter(|_| is_of_pool);
-    let pool = routing.pools.get(&PoolName::new(opinion.name.as_str()));
-    refused.zip(pool).into_iter().flat_map(|(refused, pool)| {
-        let message = format!(
-            "a proxy refuses the {} of this service: {}; it keeps what it had, and answers 503 if it had nothing",
-            opinion.kind.as_str(), refused.message
-        );
-        pool.services.iter().map(move |id| (id.clone(), Severity::Error, message.clone()))
-    })
 }
 
 /// Hands the Envoys of each node cluster their resources, if these differ from what they have;
@@ -290,3 +232,6 @@ async fn sleep_until(due: Option<SystemTime>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;
