@@ -15,6 +15,7 @@ mod rejected;
 mod service;
 mod snapshot;
 mod snapshots;
+mod status;
 mod stream;
 mod subscription;
 mod wire;
@@ -23,4 +24,4 @@ pub use observer::{Envoy, Observer, Opinion, Opinions, Report, Responses, Varian
 pub use service::{Tls, serve};
 pub use snapshot::{Inconsistent, Snapshot};
 pub use snapshots::Snapshots;
-pub use subscription::{Rejection, Status};
+pub use status::{Rejection, Status};

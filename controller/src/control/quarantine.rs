@@ -35,7 +35,7 @@ pub(super) struct Quarantine {
     wards: BTreeMap<NodeCluster, Ward>,
 }
 
-/// What a node cluster is to be told.
+/// What a node cluster is to be told, as far as it matters here.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     services: Services,
@@ -150,7 +150,8 @@ impl Quarantine {
         self.wards.values().flat_map(Ward::left_out).collect()
     }
 
-    /// Weighs plans that leave out whom they should: what the Envoys make of them already.
+    /// Weighs plans that leave out whom they should: what the Envoys make of them already. Each node
+    /// cluster that a service names has a plan, also where all its services are left out.
     pub(super) fn weigh(
         &mut self,
         plans: BTreeMap<NodeCluster, Plan>,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::subscription::{Rejection, Status};
+use super::status::{Rejection, Status};
 use crate::envoy::Kind;
 use crate::labels::NodeCluster;
 

@@ -18,7 +18,8 @@ use std::sync::Arc;
 use super::message::{Request, Response};
 use super::offer::Lingering;
 use super::snapshot::Snapshot;
-use super::subscription::{Changes, Rejection, Status, Subscription};
+use super::status::{Rejection, Status};
+use super::subscription::{Changes, Subscription};
 use crate::envoy::Kind;
 
 /// One client's stream, of either variant.

@@ -12,6 +12,7 @@ use super::message::{Names, Request, Response};
 use super::offer::Offer;
 use super::rejected::{Rejected, Versions};
 use super::snapshot;
+use super::status::{Rejection, Status};
 use crate::envoy::{Kind, Resource};
 
 /// One client's subscription of one type.
@@ -61,29 +62,6 @@ struct Held {
 struct Outstanding {
     version: String,
     told: Versions,
-}
-
-/// How far the client follows one type.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Status {
-    /// The version of the type that the client has: of the last response that it acknowledged, or
-    /// the newest if nothing of it needs to be sent.
-    pub acknowledged: Option<String>,
-    /// The response that it rejected last. Gone as soon as it accepts what follows.
-    pub rejected: Option<Rejection>,
-    /// The resources that it refuses, by name: each was rejected alone.
-    pub refused: BTreeMap<String, Rejection>,
-    /// The versions that it runs on, by name; of listeners and routes alone, as others are many.
-    pub accepted: BTreeMap<String, String>,
-}
-
-/// A response or a resource that the client refused.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-pub struct Rejection {
-    /// The version that it refused: of the type, or of the resource.
-    pub version: String,
-    /// Why: the client's own words, made printable and cut.
-    pub message: String,
 }
 
 impl Subscription {
