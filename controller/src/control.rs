@@ -12,7 +12,12 @@ use crate::envoy::{self, Resource};
 use crate::labels::{NodeCluster, Problem, Severity};
 use crate::routing::{self, Ledger, Needs, Routes, Routing, Turn};
 use crate::swarm::{Freshness, Observed, Picture};
-use crate::xds::Snapshots;
+use crate::xds::{Opinions, Snapshots};
+
+mod quarantine;
+mod refused;
+
+use quarantine::{Plan, Quarantine, Services, Weighed};
 
 /// How long a kept picture waits for one that is read. It may be older than what the Envoys have
 /// from another controller; it is for a Docker that does not answer.
@@ -26,7 +31,17 @@ pub struct Control {
     /// The resources that no turn changes.
     fixed: [Resource; 2],
     last: Turn,
+    quarantine: Quarantine,
     told: BTreeSet<Problem>,
+}
+
+/// What the loop hears.
+#[derive(Debug)]
+pub struct Inlets {
+    /// Pictures of the Swarm.
+    pub pictures: watch::Receiver<Option<Observed>>,
+    /// What the Envoys make of what they are told.
+    pub opinions: watch::Receiver<Arc<Opinions>>,
 }
 
 /// What the last turn found, for people.
@@ -64,39 +79,50 @@ impl Control {
     /// A loop that begins with the ledger that was kept.
     pub fn new(routing: routing::Settings, envoy: envoy::Settings, ledger: Ledger) -> Self {
         let fixed = envoy::fixed(&envoy);
-        Self { routing, envoy, fixed, last: Turn::resume(ledger), told: BTreeSet::new() }
+        Self {
+            routing,
+            envoy,
+            fixed,
+            last: Turn::resume(ledger),
+            quarantine: Quarantine::default(),
+            told: BTreeSet::new(),
+        }
     }
 
-    /// Takes pictures until `shutdown`.
-    pub async fn run(
-        mut self,
-        mut pictures: watch::Receiver<Option<Observed>>,
-        outlets: Outlets,
-        shutdown: CancellationToken,
-    ) {
-        wait_for_live(&mut pictures, &shutdown).await;
+    /// Takes pictures and opinions until `shutdown`.
+    pub async fn run(mut self, mut inlets: Inlets, outlets: Outlets, shutdown: CancellationToken) {
+        wait_for_live(&mut inlets.pictures, &shutdown).await;
         loop {
-            let observed = pictures.borrow_and_update().clone();
+            let observed = inlets.pictures.borrow_and_update().clone();
+            let opinions = inlets.opinions.borrow_and_update().clone();
             if let Some(observed) = observed {
-                self.turn(observed, SystemTime::now(), &outlets);
+                self.turn(observed, &opinions, SystemTime::now(), &outlets);
             }
+            let due = self.last.wake_at.into_iter().chain(self.quarantine.wake_at()).min();
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                changed = pictures.changed() => if changed.is_err() { return },
-                () = sleep_until(self.last.wake_at) => {}
+                changed = inlets.pictures.changed() => if changed.is_err() { return },
+                changed = inlets.opinions.changed() => if changed.is_err() { return },
+                () = sleep_until(due) => {}
             }
         }
     }
 
-    fn turn(&mut self, observed: Observed, now: SystemTime, outlets: &Outlets) {
-        self.last = routing::route(&observed.picture, &self.routing, &self.last, now);
-        let routing = Arc::clone(&self.last.routing);
+    fn turn(
+        &mut self,
+        observed: Observed,
+        opinions: &Opinions,
+        now: SystemTime,
+        outlets: &Outlets,
+    ) {
+        let (turn, resources) = self.plan(&observed.picture, opinions, now);
+        self.last = turn;
+        let mut routing = Arc::clone(&self.last.routing);
+        refused::tell(&mut routing, self.quarantine.left_out(), opinions);
         self.tell(&routing);
-        let clusters = routing.clusters.iter();
-        let clusters = clusters.map(|(name, routes)| (name.clone(), self.resources(routes)));
-        publish(clusters.collect(), self.resources(&Routes::default()), &outlets.snapshots);
+        publish(resources, self.resources(&Routes::default()), &outlets.snapshots);
         let needs = routing.clusters.iter();
-        let needs = needs.map(|(name, routes)| (name.clone(), routes.needs.clone()));
+        let needs = needs.map(|(name, routes)| (name.clone(), routes.needs()));
         let needs = Arc::new(needs.collect());
         outlets.needs.send_if_modified(|last| std::mem::replace(last, Arc::clone(&needs)) != needs);
         let freshness = Some(observed.freshness);
@@ -104,6 +130,36 @@ impl Control {
         if observed.freshness == Freshness::Live {
             let memory = Memory { picture: observed.picture, ledger: self.last.ledger.clone() };
             outlets.memory.send_if_modified(|last| replace(last, memory));
+        }
+    }
+
+    /// Routes without those services that the Envoys would refuse, as far as they have told.
+    fn plan(
+        &mut self,
+        picture: &Picture,
+        opinions: &Opinions,
+        now: SystemTime,
+    ) -> (Turn, BTreeMap<NodeCluster, Vec<Resource>>) {
+        loop {
+            self.last.left_out = self.quarantine.left_out().into_keys().collect();
+            let turn = routing::route(picture, &self.routing, &self.last, now);
+            let services = by_cluster(&turn.routing, picture);
+            let resources: BTreeMap<_, _> = services
+                .keys()
+                .map(|cluster| {
+                    let routes = turn.routing.clusters.get(cluster);
+                    let resources = self.resources(routes.unwrap_or(&Routes::default()));
+                    (cluster.clone(), resources)
+                })
+                .collect();
+            let plan = |(cluster, services): (NodeCluster, Services)| {
+                let resources = resources.get(&cluster)?;
+                Some((cluster, Plan::new(services, resources)))
+            };
+            let plans = services.into_iter().filter_map(plan).collect();
+            if self.quarantine.weigh(plans, opinions, now) == Weighed::Send {
+                return (turn, resources);
+            }
         }
     }
 
@@ -123,6 +179,17 @@ impl Control {
         }
         self.told = present;
     }
+}
+
+/// The services of each node cluster, left out or not, each with its version.
+fn by_cluster(routing: &Routing, picture: &Picture) -> BTreeMap<NodeCluster, Services> {
+    let mut clusters: BTreeMap<NodeCluster, Services> = BTreeMap::new();
+    for (id, outcome) in &routing.services {
+        let Some(service) = picture.services.get(id) else { continue };
+        let services = clusters.entry(outcome.cluster.clone()).or_default();
+        services.insert(id.clone(), service.version);
+    }
+    clusters
 }
 
 /// Hands the Envoys of each node cluster their resources, if these differ from what they have;
@@ -191,3 +258,6 @@ async fn sleep_until(due: Option<SystemTime>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

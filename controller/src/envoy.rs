@@ -31,6 +31,7 @@ mod virtual_host;
 
 pub use limits::Limits;
 pub use resource::{Kind, Resource};
+pub use tls::secrets_of;
 
 /// What the resources depend on beside the routing.
 #[derive(Debug, Clone)]

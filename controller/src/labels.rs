@@ -397,6 +397,13 @@ pub struct Kept {
     cluster: Option<NodeCluster>,
 }
 
+impl Kept {
+    /// Whose proxies answer for the service; none where that was never valid.
+    pub fn cluster(&self) -> Option<&NodeCluster> {
+        self.cluster.as_ref()
+    }
+}
+
 /// What came out of reading one service's labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {

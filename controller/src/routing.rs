@@ -57,6 +57,9 @@ pub struct Turn {
     pub ledger: Ledger,
     /// When to route again even if nothing changes: the end of the first leaving endpoint.
     pub wake_at: Option<SystemTime>,
+    /// Services that the next turn leaves out, as if they asked for nothing. What they hold stays
+    /// theirs. No turn sets it.
+    pub left_out: BTreeSet<ServiceId>,
     /// When the tasks of the leaving endpoints were first missed.
     missed: BTreeMap<TaskId, SystemTime>,
 }
@@ -98,7 +101,8 @@ pub fn route(picture: &Picture, settings: &Settings, last: &Turn, now: SystemTim
         let before = last.ledger.kept.get(id).unwrap_or(&nothing);
         let Some(reading) = labels::read(service, surroundings, before) else { continue };
         kept.insert(id.clone(), reading.kept);
-        intents.extend(reading.intent.map(|intent| (id.clone(), intent)));
+        let intent = reading.intent.filter(|_| !last.left_out.contains(id));
+        intents.extend(intent.map(|intent| (id.clone(), intent)));
         problems.insert(id.clone(), reading.problems);
     }
 
@@ -112,18 +116,36 @@ pub fn route(picture: &Picture, settings: &Settings, last: &Turn, now: SystemTim
     let outcome = |(id, mut problems): (ServiceId, Vec<Problem>)| {
         problems.sort();
         let name = picture.services.get(&id)?.name.clone();
+        let cluster = kept.get(&id).and_then(Kept::cluster).cloned().unwrap_or_default();
         let standing = intents
             .get(&id)
             .map_or(Standing::Rejected, |intent| standing(intent, &grants, &clusters));
-        Some((id, Outcome { name, standing, problems }))
+        Some((id, Outcome { name, cluster, standing, problems }))
     };
     let services = problems.into_iter().filter_map(outcome).collect();
+    let is_away = |id: &ServiceId| last.left_out.contains(id) && picture.services.contains_key(id);
     Turn {
         routing: Arc::new(Routing { clusters, services }),
-        ledger: Ledger { holders: grants.holders(), sites: grants.sites, kept },
+        ledger: Ledger {
+            holders: and_of_those_away(grants.holders(), &last.ledger.holders, is_away),
+            sites: and_of_those_away(grants.sites, &last.ledger.sites, is_away),
+            kept,
+        },
+        left_out: BTreeSet::new(),
         wake_at: missed.values().min().and_then(|missed| missed.checked_add(settings.linger)),
         missed,
     }
+}
+
+/// What services hold that are left out stays theirs.
+fn and_of_those_away<K: Clone + Ord>(
+    mut holders: BTreeMap<K, ServiceId>,
+    last: &BTreeMap<K, ServiceId>,
+    is_away: impl Fn(&ServiceId) -> bool,
+) -> BTreeMap<K, ServiceId> {
+    let away = last.iter().filter(|(_, holder)| is_away(holder));
+    holders.extend(away.map(|(held, holder)| (held.clone(), holder.clone())));
+    holders
 }
 
 /// The routing of one Swarm at one moment.
@@ -142,8 +164,11 @@ pub struct Routes {
     pub sites: BTreeMap<Host, SiteRoutes>,
     /// The pools. Each is named by at least one path of a host.
     pub pools: BTreeMap<PoolName, Pool>,
-    /// What the proxies need to reach the pools and to answer for the hosts.
-    pub needs: Needs,
+    /// The networks of the endpoints.
+    pub networks: BTreeSet<NetworkId>,
+    /// The secrets that hold certificates, keys and authorities, each with the services that asked
+    /// for it.
+    pub secrets: BTreeMap<SecretName, BTreeSet<ServiceId>>,
 }
 
 /// How one host is answered.
@@ -201,6 +226,12 @@ impl Routing {
 }
 
 impl Routes {
+    /// What the proxies need to reach the pools and to answer for the hosts.
+    pub fn needs(&self) -> Needs {
+        let secrets = self.secrets.keys().cloned().collect();
+        Needs { networks: self.networks.clone(), secrets }
+    }
+
     fn pool_of(&self, host: &Host, path: &PathPrefix) -> Option<&PoolName> {
         self.sites.get(host)?.paths.get(path).map(|route| &route.pool)
     }
@@ -304,6 +335,8 @@ pub enum Presence {
 pub struct Outcome {
     /// The service's name.
     pub name: ServiceName,
+    /// Whose proxies answer for it.
+    pub cluster: NodeCluster,
     /// Whether it is routed, and how.
     pub standing: Standing,
     /// What is worth telling about it.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use waggle_filter::config::{InfoHeaders, PluginConfig};
 
-use crate::control::{Control, Outlets};
+use crate::control::{Control, Inlets, Outlets};
 use crate::envoy::{self, FilterCode};
 use crate::labels::Care;
 use crate::settings::{FilterSource, Serve, XdsTls};
@@ -83,7 +83,9 @@ pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Resu
     let inlets = proxy::Inlets { pictures: seen.clone(), needs: needed };
     tasks.spawn(swarm::run(source, picture, pictures, health, shutdown.clone()));
     let control = Control::new(routing, envoy, ledger.unwrap_or_default());
-    tasks.spawn(control.run(seen, Outlets { snapshots, reports, memory, needs }, shutdown.clone()));
+    let outlets = Outlets { snapshots, reports, memory, needs };
+    let sources = Inlets { pictures: seen, opinions: observer.opinions() };
+    tasks.spawn(control.run(sources, outlets, shutdown.clone()));
     if let Some(state) = state {
         tasks.spawn(state::keep(state, memories, shutdown.clone()));
     }

@@ -15,12 +15,13 @@ mod rejected;
 mod service;
 mod snapshot;
 mod snapshots;
+mod status;
 mod stream;
 mod subscription;
 mod wire;
 
-pub use observer::{Envoy, Observer, Report, Responses, Variant};
+pub use observer::{Envoy, Observer, Opinion, Opinions, Report, Responses, Variant};
 pub use service::{Tls, serve};
 pub use snapshot::{Inconsistent, Snapshot};
 pub use snapshots::Snapshots;
-pub use subscription::{Rejection, Status};
+pub use status::{Rejection, Status};

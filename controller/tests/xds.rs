@@ -26,7 +26,7 @@ use tonic::transport::{self, Certificate, Channel, ClientTlsConfig, Endpoint, Id
 use tonic::{Code, Status, Streaming};
 use waggle_controller::envoy::{Kind, Resource};
 use waggle_controller::labels::NodeCluster;
-use waggle_controller::xds::{Observer, Report, Snapshots, Tls, Variant, serve};
+use waggle_controller::xds::{Observer, Opinions, Report, Snapshots, Tls, Variant, serve};
 
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -302,6 +302,49 @@ async fn a_rejection_is_counted_and_told_cut_and_escaped() {
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["rejections"]["cluster"], 1);
     assert_eq!(json["envoys"][0]["variant"], "delta");
+}
+
+#[tokio::test]
+async fn what_envoys_refuse_is_known_until_they_accept_another_or_leave() {
+    let controller = Controller::start(None).await;
+    let mut opinions = controller.observer.opinions();
+    let mut wait_for = async |expected: &[(&str, &str)]| {
+        let is_so = |opinions: &Arc<Opinions>| {
+            let refused = opinions.iter().filter_map(|it| Some((it, it.refused.as_ref()?)));
+            let refused = refused.map(|(it, why)| (&*it.name, &*why.version));
+            refused.eq(expected.iter().copied())
+        };
+        let known = timeout(DEADLINE, opinions.wait_for(is_so)).await.map(|it| it.unwrap().clone());
+        known.unwrap_or_else(|_| panic!("{:?}", controller.observer.report()))
+    };
+    controller.publish(&["a", "b"], "bad");
+    let mut stream = delta(controller.channel().await).await;
+    stream.send(clusters_delta());
+    let no = |it: DeltaDiscoveryResponse| {
+        let message = "no".to_owned();
+        let error_detail = Some(rpc::Status { code: 13, message, details: vec![] });
+        DeltaDiscoveryRequest { response_nonce: it.nonce, error_detail, ..clusters_delta() }
+    };
+    for expected in [&["a", "b"][..], &["a"], &["b"]] {
+        let response = stream.next().await.unwrap();
+        assert_eq!(names(&response), expected);
+        stream.send(no(response));
+    }
+    let known = wait_for(&[("a", "bad"), ("b", "bad")]).await;
+    let first = known.first().unwrap();
+    assert_eq!((first.node_cluster.as_str(), first.kind), ("edge", Kind::Cluster));
+    assert_eq!(first.refused.as_ref().unwrap().message, "no");
+
+    controller.publish(&["a"], "good");
+    let response_nonce = stream.next().await.unwrap().nonce;
+    stream.send(DeltaDiscoveryRequest { response_nonce, ..clusters_delta() });
+    wait_for(&[]).await;
+    controller.publish(&["a"], "worse");
+    let response = stream.next().await.unwrap();
+    stream.send(no(response));
+    wait_for(&[("a", "worse")]).await;
+    drop(stream);
+    wait_for(&[]).await;
 }
 
 #[tokio::test]

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use crate::labels::{Certificate, Host, HostPattern};
 use crate::routing::{PoolName, Routes, SiteTls};
 
+/// What stands between a certificate's two secrets; no secret's name has one.
+pub(super) const SEPARATOR: char = '+';
+
 /// The TLS connections that are treated alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Chain<'a> {
@@ -70,5 +73,5 @@ pub(super) fn of(routes: &Routes) -> Vec<Chain<'_>> {
 /// The name of a certificate: that of its secret, or of both.
 pub(super) fn certificate_name(certificate: &Certificate) -> String {
     let (chain, key) = (&certificate.chain.name, &certificate.key.name);
-    if chain == key { chain.to_string() } else { format!("{chain}+{key}") }
+    if chain == key { chain.to_string() } else { format!("{chain}{SEPARATOR}{key}") }
 }

@@ -11,7 +11,7 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as tls;
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
 use envoy_types::util::pack_any;
 
-use super::chain::{Chain, End, certificate_name};
+use super::chain::{Chain, End, SEPARATOR, certificate_name};
 use super::limits::TlsVersions;
 use super::{Kind, Limits, Resource, over_ads, seconds};
 use crate::labels::{Authority, Certificate, HostPattern, Transport, Verify};
@@ -62,11 +62,18 @@ fn trust(authority: &Authority) -> tls::secret::Type {
 }
 
 /// No certificate has such a name: secrets have no slash in theirs.
+const AUTHORITY: &str = "authority/";
+
 fn authority_name(authority: &Authority) -> String {
     match authority {
-        Authority::System => "authority/".to_owned(),
-        Authority::Secret(file) => format!("authority/{}", file.name),
+        Authority::System => AUTHORITY.to_owned(),
+        Authority::Secret(file) => format!("{AUTHORITY}{}", file.name),
     }
+}
+
+/// The names of the Docker secrets that Envoy reads for a resource of [`Kind::Secret`].
+pub fn secrets_of(resource: &str) -> impl Iterator<Item = &str> {
+    resource.strip_prefix(AUTHORITY).unwrap_or(resource).split(SEPARATOR)
 }
 
 fn file(path: &str) -> core::DataSource {

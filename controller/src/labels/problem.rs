@@ -241,6 +241,9 @@ codes! {
     HostRefused "host-refused":
         "Another service holds the host, and `--share-hosts` does not let this one join. It is not routed there.",
         "Choose another host, or take it from the other service.";
+    RefusedByProxy "refused-by-proxy":
+        "A proxy refuses the configuration that follows from the service. Of what only this service uses, the proxy keeps what it had; where other services would suffer, this one is left out until it changes.",
+        "Correct what the proxy's own words name; labels that lead here are a defect of Waggle.";
 }
 
 #[cfg(test)]

@@ -18,11 +18,11 @@ pub(super) fn build(
     for Answering { cluster, name, pool, claims } in pool::build(picture, intents, grants) {
         let routes = clusters.entry(cluster).or_default();
         for member in pool.services.iter().filter_map(|id| intents.get(id)) {
-            routes.needs.networks.insert(member.network.clone());
+            routes.networks.insert(member.network.clone());
         }
         for claim in claims {
             let Some(owner) = grants.owner(&claim).and_then(|id| intents.get(id)) else { continue };
-            routes.needs.secrets.extend(owner.secrets.iter().cloned());
+            note_secrets(owner, routes);
             let Claim { site, path } = claim;
             let site = routes.sites.entry(site.host).or_default();
             site.paths.insert(path, Route { pool: name.clone(), options: owner.route.clone() });
@@ -32,12 +32,18 @@ pub(super) fn build(
     for (site, owner) in &grants.sites {
         let (owner, routes) = (intents.get(owner), clusters.get_mut(&site.cluster));
         let (Some(owner), Some(routes)) = (owner, routes) else { continue };
-        routes.needs.secrets.extend(owner.secrets.iter().cloned());
+        note_secrets(owner, routes);
         if let Some(routes) = routes.sites.get_mut(&site.host) {
             apply(owner, &site.host, routes);
         }
     }
     clusters
+}
+
+fn note_secrets(owner: &Intent, routes: &mut Routes) {
+    for secret in &owner.secrets {
+        routes.secrets.entry(secret.clone()).or_default().insert(owner.service.clone());
+    }
 }
 
 /// Does with a host what its holder asks for.

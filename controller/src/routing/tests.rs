@@ -430,7 +430,7 @@ fn the_proxies_need_the_networks_and_secrets_of_what_they_answer() {
         .service(a_service("web").serving("a.example").label("ssl_cert", "c").label("ssl_key", "k"))
         .service(a_service("bad").serving("b.example").label("port", "x").label("ssl_cert", "d"));
     let turn = routed(&swarm);
-    let needs = &turn.routing.clusters[&NodeCluster::default()].needs;
+    let needs = turn.routing.clusters[&NodeCluster::default()].needs();
     assert_eq!(needs.networks.iter().map(NetworkId::as_str).collect::<Vec<_>>(), ["id-net"]);
     assert_eq!(needs.secrets.iter().map(SecretName::as_str).collect::<Vec<_>>(), ["c", "k"]);
 }

@@ -1,13 +1,15 @@
 //! What is known of the Envoys that are connected, for status, metrics and log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
+use tokio::sync::watch;
 
-use super::subscription::{Rejection, Status};
+use super::status::{Rejection, Status};
 use crate::envoy::Kind;
+use crate::labels::NodeCluster;
 
 /// How many characters of a client's own words are kept.
 const KEPT: usize = 1000;
@@ -16,6 +18,26 @@ const KEPT: usize = 1000;
 #[derive(Debug, Default)]
 pub struct Observer {
     seen: Mutex<Seen>,
+    opinions: watch::Sender<Arc<Opinions>>,
+}
+
+/// What the connected Envoys make of what they were told; Envoys that agree are one.
+pub type Opinions = BTreeSet<Opinion>;
+
+/// What a connected Envoy makes of a resource: of each of its listeners and routes, and of each other
+/// that it refuses.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Opinion {
+    /// The Envoy's node cluster.
+    pub node_cluster: NodeCluster,
+    /// The kind of the resource.
+    pub kind: Kind,
+    /// The name of the resource.
+    pub name: String,
+    /// The version that it runs on.
+    pub accepted: Option<String>,
+    /// The version that it refuses, rejected alone, and why. Gone when it accepts another.
+    pub refused: Option<Rejection>,
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +104,11 @@ impl Observer {
         }
     }
 
+    /// What the connected Envoys make of what they were told, now and from now on.
+    pub fn opinions(&self) -> watch::Receiver<Arc<Opinions>> {
+        self.opinions.subscribe()
+    }
+
     /// Notes a new stream. It counts as connected until what is returned is dropped.
     pub(super) fn connect(
         self: &Arc<Self>,
@@ -96,9 +123,38 @@ impl Observer {
         Connection { observer: self.clone(), id, variant }
     }
 
+    fn tell(&self, seen: &Seen) {
+        let opinions: Opinions = seen.envoys.values().flat_map(Envoy::opinions).collect();
+        self.opinions.send_if_modified(|last| {
+            let differs = **last != opinions;
+            *last = Arc::new(opinions);
+            differs
+        });
+    }
+
     // What is counted here stays true if a thread panicked beside it.
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Envoy {
+    /// Nothing, if no service can name its node cluster.
+    fn opinions(&self) -> impl Iterator<Item = Opinion> {
+        let node_cluster = NodeCluster::parse(&self.cluster).ok();
+        let types = node_cluster.into_iter().flat_map(|cluster| {
+            self.types.iter().map(move |(kind, status)| (cluster.clone(), *kind, status))
+        });
+        types.flat_map(|(node_cluster, kind, status)| {
+            let names: BTreeSet<_> = status.accepted.keys().chain(status.refused.keys()).collect();
+            names.into_iter().map(move |name| Opinion {
+                node_cluster: node_cluster.clone(),
+                kind,
+                name: name.clone(),
+                accepted: status.accepted.get(name).cloned(),
+                refused: status.refused.get(name).cloned(),
+            })
+        })
     }
 }
 
@@ -149,16 +205,21 @@ impl Connection {
 
     /// Notes how far the client follows.
     pub(super) fn follows(&self, types: BTreeMap<Kind, Status>) {
-        if let Some(envoy) = self.observer.lock().envoys.get_mut(&self.id) {
+        let mut seen = self.observer.lock();
+        let envoy = seen.envoys.get_mut(&self.id).filter(|envoy| envoy.types != types);
+        if let Some(envoy) = envoy {
             envoy.types = types;
+            self.observer.tell(&seen);
         }
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if let Some(envoy) = self.observer.lock().envoys.remove(&self.id) {
+        let mut seen = self.observer.lock();
+        if let Some(envoy) = seen.envoys.remove(&self.id) {
             tracing::info!(node = envoy.node, peer = ?envoy.peer, "Envoy disconnected");
+            self.observer.tell(&seen);
         }
     }
 }

@@ -2,13 +2,17 @@
 //!
 //! ```text
 //! listener ─▶ routes ─▶ cluster ─▶ endpoints
-//!     └─────▶ extension
+//!   │  └────────────────▶ │
+//!   ├───▶ extension       │
+//!   └───▶ secret ◀────────┘
 //! ```
 
 use std::collections::BTreeSet;
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
+use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
+use envoy_types::pb::envoy::config::core::v3::{TransportSocket, transport_socket};
 use envoy_types::pb::envoy::config::listener::v3::{Filter, Listener, filter};
 use envoy_types::pb::envoy::config::route::v3::route::Action;
 use envoy_types::pb::envoy::config::route::v3::route_action::ClusterSpecifier;
@@ -18,6 +22,10 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 };
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::{
     TcpProxy, tcp_proxy::ClusterSpecifier as TcpClusters,
+};
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
+    CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, UpstreamTlsContext,
 };
 use prost::{DecodeError, Message, Name};
 
@@ -31,7 +39,7 @@ pub(super) fn of(resource: &Resource) -> Result<References, DecodeError> {
     let mut found = References::new();
     let body = resource.body.value.as_slice();
     match resource.kind {
-        Kind::Cluster => of_cluster(&Cluster::decode(body)?, &mut found),
+        Kind::Cluster => of_cluster(&Cluster::decode(body)?, &mut found)?,
         Kind::Listener => of_listener(&Listener::decode(body)?, &mut found)?,
         Kind::Routes => of_routes(&RouteConfiguration::decode(body)?, &mut found),
         Kind::Endpoints | Kind::Secret | Kind::Extension => {}
@@ -39,18 +47,57 @@ pub(super) fn of(resource: &Resource) -> Result<References, DecodeError> {
     Ok(found)
 }
 
-fn of_cluster(cluster: &Cluster, found: &mut References) {
+fn of_cluster(cluster: &Cluster, found: &mut References) -> Result<(), DecodeError> {
     if cluster.cluster_discovery_type == Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into()))
     {
         let named = cluster.eds_cluster_config.as_ref().map(|eds| &eds.service_name);
         let named = named.filter(|name| !name.is_empty()).unwrap_or(&cluster.name);
         found.insert((Kind::Endpoints, named.clone()));
     }
+    let sockets = cluster.transport_socket_matches.iter().map(|it| &it.transport_socket);
+    let mut sockets = sockets.chain([&cluster.transport_socket]).flatten();
+    sockets.try_for_each(|socket| of_socket(socket, found))
+}
+
+fn of_socket(socket: &TransportSocket, found: &mut References) -> Result<(), DecodeError> {
+    let Some(transport_socket::ConfigType::TypedConfig(config)) = &socket.config_type else {
+        return Ok(());
+    };
+    let body = config.value.as_slice();
+    let tls = if config.type_url == DownstreamTlsContext::type_url() {
+        DownstreamTlsContext::decode(body)?.common_tls_context
+    } else if config.type_url == UpstreamTlsContext::type_url() {
+        UpstreamTlsContext::decode(body)?.common_tls_context
+    } else {
+        None
+    };
+    let secrets = tls.iter().flat_map(secrets).filter(|secret| is_asked_of_us(secret));
+    found.extend(secrets.map(|secret| (Kind::Secret, secret.name.clone())));
+    Ok(())
+}
+
+fn secrets(tls: &CommonTlsContext) -> impl Iterator<Item = &SdsSecretConfig> {
+    let authority = match &tls.validation_context_type {
+        Some(ValidationContextType::ValidationContextSdsSecretConfig(secret)) => Some(secret),
+        Some(ValidationContextType::CombinedValidationContext(combined)) => {
+            combined.validation_context_sds_secret_config.as_ref()
+        }
+        _ => None,
+    };
+    tls.tls_certificate_sds_secret_configs.iter().chain(authority)
+}
+
+fn is_asked_of_us(secret: &SdsSecretConfig) -> bool {
+    let source = secret.sds_config.as_ref().and_then(|it| it.config_source_specifier.as_ref());
+    matches!(source, Some(ConfigSourceSpecifier::Ads(_)))
 }
 
 fn of_listener(listener: &Listener, found: &mut References) -> Result<(), DecodeError> {
-    let chains = listener.filter_chains.iter().chain(&listener.default_filter_chain);
-    chains.flat_map(|chain| &chain.filters).try_for_each(|filter| of_filter(filter, found))
+    let mut chains = listener.filter_chains.iter().chain(&listener.default_filter_chain);
+    chains.try_for_each(|chain| {
+        chain.transport_socket.iter().try_for_each(|socket| of_socket(socket, found))?;
+        chain.filters.iter().try_for_each(|filter| of_filter(filter, found))
+    })
 }
 
 fn of_filter(filter: &Filter, found: &mut References) -> Result<(), DecodeError> {

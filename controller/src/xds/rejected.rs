@@ -7,7 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use super::subscription::{Changes, Rejection};
+use super::status::Rejection;
+use super::subscription::Changes;
 
 /// Versions by name. `None`: there is no such resource.
 pub(super) type Versions = BTreeMap<String, Option<String>>;

@@ -153,7 +153,7 @@ impl Snapshot {
             for (by, entry) in &self.of(by_kind).entries {
                 for (kind, name) in entry.names.iter() {
                     let (kind, name, by) = (*kind, name.clone(), by.clone());
-                    if by_kind == Kind::Cluster && by != name {
+                    if kind == Kind::Endpoints && by != name {
                         return Err(Inconsistent::EndpointsElsewhere {
                             cluster: by,
                             endpoints: name,

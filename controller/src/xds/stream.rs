@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Secrets and extensions wait for nothing, as clusters and listeners may wait for them. Endpoints
-//! wait for nothing either, so that a task that stops is gone at once. Envoy's own page on this is
+//! wait for nothing either, so that a task that stops is gone at once. Secrets and routes that go wait
+//! until nothing uses them. Envoy's own page on this is
 //! "Eventual consistency considerations" of its xDS protocol.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,8 @@ use std::sync::Arc;
 use super::message::{Request, Response};
 use super::offer::Lingering;
 use super::snapshot::Snapshot;
-use super::subscription::{Changes, Rejection, Status, Subscription};
+use super::status::{Rejection, Status};
+use super::subscription::{Changes, Subscription};
 use crate::envoy::Kind;
 
 /// One client's stream, of either variant.
@@ -165,7 +167,12 @@ impl Stream {
                     |name: &str| self.subscriptions.get(&kind).is_some_and(|it| it.holds(name));
                 changes.retain(|name, to| to.is_some() || !holds(name) || !clusters.may_hold(name));
             }
-            Kind::Secret | Kind::Extension => {}
+            Kind::Secret => {
+                let users = [Kind::Cluster, Kind::Listener];
+                let are_free = || users.into_iter().all(|user| self.follows(user, newest));
+                changes.retain(|_, to| to.is_some() || are_free());
+            }
+            Kind::Extension => {}
             Kind::Listener => {
                 // State of the world tells all listeners or none.
                 if clusters.is_waiting() || !changes.keys().all(is_reachable) {
@@ -176,7 +183,11 @@ impl Stream {
                 if clusters.is_waiting() || self.listeners_come_first(newest) {
                     return None;
                 }
-                changes.retain(|name, _| is_reachable(name));
+                let are_free = || self.follows(Kind::Listener, newest);
+                changes.retain(|name, to| match to {
+                    Some(_) => is_reachable(name),
+                    None => are_free(),
+                });
             }
         }
         Some(changes)
@@ -184,10 +195,14 @@ impl Stream {
 
     /// Whether the client follows the newest listeners and routes: no other cluster is in use.
     fn routes_are_settled(&self, newest: &Snapshot) -> bool {
-        [Kind::Listener, Kind::Routes].into_iter().all(|kind| {
-            let subscription = self.subscriptions.get(&kind);
-            subscription.is_none_or(|it| it.is_current(self.lingering.offer(kind, newest)))
-        })
+        [Kind::Listener, Kind::Routes].into_iter().all(|kind| self.follows(kind, newest))
+    }
+
+    /// Whether the client holds what is newest of this type, and nothing else.
+    fn follows(&self, kind: Kind, newest: &Snapshot) -> bool {
+        let offer = self.lingering.offer(kind, newest);
+        let subscription = self.subscriptions.get(&kind);
+        subscription.is_none_or(|it| offer.is_newest() && it.is_current(offer))
     }
 
     /// Whether listeners have changed again before the client answered the last of them.

@@ -12,6 +12,7 @@ use super::message::{Names, Request, Response};
 use super::offer::Offer;
 use super::rejected::{Rejected, Versions};
 use super::snapshot;
+use super::status::{Rejection, Status};
 use crate::envoy::{Kind, Resource};
 
 /// One client's subscription of one type.
@@ -51,7 +52,8 @@ enum Telling {
 struct Held {
     /// The version that it acknowledged. `None`: none, or that it is gone.
     version: Option<String>,
-    /// It may hold another one, or it asked again: it is to be sent whatever its version is.
+    /// It may hold another one, or it asked again since it was last told: it is to be sent whatever
+    /// its version is.
     doubtful: bool,
 }
 
@@ -59,31 +61,7 @@ struct Held {
 #[derive(Debug)]
 struct Outstanding {
     version: String,
-    /// What it told, but for what the client has asked for again meanwhile.
     told: Versions,
-    /// How much it told.
-    size: usize,
-}
-
-/// How far the client follows one type.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Status {
-    /// The version of the type that the client has: of the last response that it acknowledged, or
-    /// the newest if nothing of it needs to be sent.
-    pub acknowledged: Option<String>,
-    /// The response that it rejected last. Gone as soon as it accepts what follows.
-    pub rejected: Option<Rejection>,
-    /// The resources that it refuses, by name: each was rejected alone.
-    pub refused: BTreeMap<String, Rejection>,
-}
-
-/// A response or a resource that the client refused.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Rejection {
-    /// The version that it refused: of the type, or of the resource.
-    pub version: String,
-    /// Why: the client's own words, made printable and cut.
-    pub message: String,
 }
 
 impl Subscription {
@@ -148,19 +126,18 @@ impl Subscription {
 
     /// The answer to the outstanding response: an ACK, or with an error a NACK.
     fn conclude(&mut self, error: Option<String>) -> Option<Rejection> {
-        let Outstanding { version, told, size } = self.outstanding.take()?;
+        let Outstanding { version, told } = self.outstanding.take()?;
         self.answered = true;
-        let told = told.into_iter().filter(|(name, _)| self.interest.wants(name));
-        let told: Versions = told.inspect(|(name, _)| self.rejected.forget(name)).collect();
+        told.keys().for_each(|name| self.rejected.forget(name));
         if let Some(message) = error {
-            self.suspect(told, size, &message);
+            self.suspect(told, &message);
             self.status.rejected = Some(Rejection { version, message });
             return self.status.rejected.clone();
         }
-        for (name, version) in told {
-            if version.is_some() || self.interest.names(&name) {
-                self.held.insert(name, Held { version, doubtful: false });
-            } else {
+        for (name, version) in told.into_iter().filter(|(name, _)| self.interest.wants(name)) {
+            let held = self.held.entry(name.clone()).or_default();
+            held.version = version;
+            if held.version.is_none() && !held.doubtful && !self.interest.names(&name) {
                 self.held.remove(&name);
             }
         }
@@ -171,14 +148,15 @@ impl Subscription {
         None
     }
 
-    /// Looks for what is bad in a response that was rejected, of this size. What it told may be
-    /// applied in part: it is in doubt.
-    fn suspect(&mut self, mut told: Versions, size: usize, message: &str) {
-        let is_whole = self.telling == Telling::Whole;
+    /// Looks for what is bad in a response that was rejected. What it told may be applied in part:
+    /// it is in doubt.
+    fn suspect(&mut self, mut told: Versions, message: &str) {
+        let (is_whole, is_alone) = (self.telling == Telling::Whole, told.len() == 1);
+        told.retain(|name, _| self.interest.wants(name));
         told.retain(|name, version| match self.held.get_mut(name) {
             // Told beside what is bad, as all there is was; or gone, which is no one's fault.
             Some(held)
-                if held.version == *version && (is_whole || size == 1 && version.is_none()) =>
+                if held.version == *version && (is_whole || is_alone && version.is_none()) =>
             {
                 held.doubtful = false;
                 false
@@ -188,7 +166,7 @@ impl Subscription {
         for name in told.keys() {
             self.held.entry(name.clone()).or_default().doubtful = true;
         }
-        if is_whole || size == 1 {
+        if is_whole || is_alone {
             self.rejected.park(told, message);
         } else {
             self.rejected.split(told);
@@ -198,7 +176,7 @@ impl Subscription {
     fn replace(&mut self, names: Vec<String>, silence: Silence) {
         let was_wildcard = self.interest.is_wildcard();
         for name in self.interest.replace(names, silence) {
-            if self.outstanding().any(|told| *told == name) {
+            if self.has_outstanding(&name) {
                 self.doubt(&name);
             } else {
                 self.held.entry(name).or_default();
@@ -255,8 +233,7 @@ impl Subscription {
 
     /// Makes a resource be sent (again), even if the client has its version.
     pub(super) fn doubt(&mut self, name: &str) {
-        let told = self.outstanding.as_mut().and_then(|sent| sent.told.remove(name)).is_some();
-        if told || self.held.contains_key(name) {
+        if self.has_outstanding(name) || self.held.contains_key(name) {
             self.held.entry(name.to_owned()).or_default().doubtful = true;
             self.rejected.forget(name);
         }
@@ -288,6 +265,10 @@ impl Subscription {
         self.outstanding.iter().flat_map(|outstanding| outstanding.told.keys())
     }
 
+    fn has_outstanding(&self, name: &str) -> bool {
+        self.outstanding.as_ref().is_some_and(|outstanding| outstanding.told.contains_key(name))
+    }
+
     /// Whether the client has answered any response on this stream.
     pub(super) fn was_answered(&self) -> bool {
         self.answered
@@ -305,7 +286,15 @@ impl Subscription {
             // They were rejected together: any of them may be good.
             refused.clear();
         }
-        Status { refused, ..self.status.clone() }
+        let accepted = match self.kind {
+            Kind::Listener | Kind::Routes => {
+                let held = self.held.iter();
+                held.filter_map(|(name, held)| Some((name.clone(), held.version.clone()?)))
+                    .collect()
+            }
+            Kind::Cluster | Kind::Endpoints | Kind::Secret | Kind::Extension => BTreeMap::new(),
+        };
+        Status { refused, accepted, ..self.status.clone() }
     }
 
     /// Whether the client will not have this resource.
@@ -398,9 +387,12 @@ impl Subscription {
                 }
             }
         }
+        for name in told.keys() {
+            self.held.entry(name.clone()).and_modify(|held| held.doubtful = false);
+        }
         self.owed = false;
         self.last_nonce.clone_from(&nonce);
-        self.outstanding = Some(Outstanding { version: version.clone(), size: told.len(), told });
+        self.outstanding = Some(Outstanding { version: version.clone(), told });
         Response { kind: self.kind, nonce, version, resources, removed }
     }
 }

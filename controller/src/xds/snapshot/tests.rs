@@ -42,6 +42,10 @@ fn what_is_inconsistent_is_refused_with_the_names_at_fault() {
         ("a/1/1 r/1=a,b", missing(Kind::Routes, "r", Kind::Cluster, "b")),
         ("http/1>r", missing(Kind::Listener, "http", Kind::Routes, "r")),
         ("r/1= http/1>r,x!", missing(Kind::Listener, "http", Kind::Extension, "x")),
+        ("r/1= https/1>r,q", missing(Kind::Listener, "https", Kind::Routes, "q")),
+        ("tls/1>a~", missing(Kind::Listener, "tls", Kind::Cluster, "a")),
+        ("r/1= https/1>r,s#", missing(Kind::Listener, "https", Kind::Secret, "s")),
+        ("a/1/1#s", missing(Kind::Cluster, "a", Kind::Secret, "s")),
     ] {
         assert_eq!(Snapshot::new(resources(line)).unwrap_err(), fault, "{line}");
     }

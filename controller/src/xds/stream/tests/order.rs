@@ -201,3 +201,70 @@ fn a_client_of_routes_alone_waits_for_no_cluster() {
         assert_eq!(client.exchange(), ["routes +r@1"], "{variant:?}");
     }
 }
+
+/// A client that follows all types of a listener with TLS, by the names that it uses.
+fn following_tls(line: &str, endpoints: &[&str], secrets: &[&str], routes: &[&str]) -> Client {
+    let mut client = Client::following(Variant::Delta, line, endpoints, routes);
+    client.ask(Kind::Secret, secrets);
+    client.exchange();
+    client
+}
+
+#[test]
+fn a_new_filter_chain_comes_after_its_cluster_and_before_its_routes() {
+    let line = "a/1/1 r/1=a s/1# http/1>r https/1>r,s#";
+    let mut client = following_tls(line, &["a"], &["s"], &["r"]);
+    client.set("a/1/1 b/1/1 c/1/1#v r/1=a q/1=b s/1# t/1# v/1# http/1>r https/2>r,q,c~,s#,t#");
+    assert_eq!(client.listen(), ["cluster +b@1 +c@1"]);
+    client.ask(Kind::Secret, &["v"]);
+    assert_eq!(client.listen(), ["secret +v@1"], "a cluster may wait for it");
+    client.ack(Kind::Cluster);
+    client.ack(Kind::Secret);
+    assert_eq!(client.listen(), ["listener +https@2"], "the other listener is left alone");
+    client.ask(Kind::Secret, &["t"]);
+    client.ask(Kind::Routes, &["q"]);
+    assert_eq!(client.listen(), ["secret +t@1", "routes +q@1"], "the listener may wait for them");
+    client.ack(Kind::Listener);
+    assert_eq!(client.exchange(), SILENCE);
+}
+
+#[test]
+fn what_a_filter_chain_used_goes_after_it() {
+    let line = "a/1/1 b/1/1 c/1/1#v r/1=a q/1=b s/1# t/1# v/1# https/1>r,q,c~,s#,t#";
+    let mut client = following_tls(line, &["a", "b", "c"], &["s", "t", "v"], &["r", "q"]);
+    client.set("a/1/1 r/1=a s/1# https/2>r,s#");
+    assert_eq!(client.listen(), ["listener +https@2"]);
+    client.ack(Kind::Listener);
+    assert_eq!(client.listen(), ["routes -q"]);
+    client.ack(Kind::Routes);
+    assert_eq!(client.listen(), ["cluster -b -c"]);
+    client.ack(Kind::Cluster);
+    assert_eq!(client.exchange(), ["endpoints -b -c", "secret -t -v"]);
+}
+
+#[test]
+fn a_listener_without_http_waits_for_its_clusters() {
+    for variant in BOTH {
+        let line = "a/1/1 tls/1>a~";
+        let mut client = Client::following(variant, line, &["a"], &[]);
+        client.set("a/1/1 b/1/1 tls/2>a~,b~");
+        assert_eq!(client.listen().len(), 1, "{variant:?}: the cluster");
+        client.ask(Kind::Endpoints, &["a", "b"]);
+        client.listen();
+        client.ack(Kind::Endpoints);
+        client.ack(Kind::Cluster);
+        assert_eq!(client.exchange(), ["listener +tls@2"], "{variant:?}");
+    }
+}
+
+#[test]
+fn a_secret_with_other_files_is_told_at_once_and_alone() {
+    for variant in BOTH {
+        let line = "a/1/1 r/1=a s/1# https/1>r,s#";
+        let mut client = Client::following(variant, line, &["a"], &["r"]);
+        client.ask(Kind::Secret, &["s"]);
+        client.exchange();
+        client.set("a/1/1 b/1/1 r/1=a s/2# https/1>r,s#");
+        assert_eq!(client.listen().last().unwrap(), "secret +s@2", "{variant:?}");
+    }
+}
