@@ -156,7 +156,7 @@ async fn what_several_services_need_comes_in_one_update_and_the_rest_keeps_every
     let expected = before
         .replacen(r#""SecretName":"own"}]"#, &secrets, 1)
         .replacen(
-            r#"}],"Runtime""#,
+            r#"}],"Placement""#,
             &format!(r#"}},{{"Target":"{one}"}},{{"Target":"{two}"}}],"Placement""#),
             1,
         )
