@@ -30,8 +30,9 @@ pub(super) struct Keeper {
     held_up: Option<Instant>,
     unneeded: Unneeded,
     rolling_since: Option<Instant>,
-    /// The specification that was given and then rolled back.
-    refused: Option<String>,
+    /// The specification that was given last, or is taken for it after a restart: where Swarm is
+    /// back at the one before, it is not given again.
+    given: Option<String>,
 }
 
 /// What to do after a look at a service.
@@ -55,7 +56,7 @@ impl Keeper {
             held_up: None,
             unneeded: Unneeded::new(),
             rolling_since: None,
-            refused: None,
+            given: None,
         }
     }
 
@@ -147,7 +148,7 @@ impl Keeper {
             // Who rolled it back wants it so, and Swarm did because new tasks fail: nobody's
             // proxy is to be replaced again and again.
             Rollout::RolledBack(message)
-                if self.refused.get_or_insert_with(|| update.spec.clone()) == &update.spec =>
+                if *self.given.get_or_insert_with(|| update.spec.clone()) == update.spec =>
             {
                 troubles.push(format!(
                     "its last update was rolled back: {message}; what it lacks is not tried again \
@@ -159,13 +160,13 @@ impl Keeper {
             }
             Rollout::RolledBack(_) | Rollout::Settled | Rollout::Paused(_) => {}
         }
-        self.refused = None;
         Some(update)
     }
 
-    /// An update was made.
-    pub(super) fn made(&mut self) {
+    /// The service was given this specification.
+    pub(super) fn made(&mut self, spec: String) {
         (self.failures, self.held_up) = (0, None);
+        self.given = Some(spec);
     }
 
     /// Looking at the service, or updating it, failed.

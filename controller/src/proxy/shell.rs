@@ -124,9 +124,9 @@ impl Shell {
             let Verdict { update, trouble } =
                 verdict.map_err(|error| format!("its specification is odd: {error}"))?;
             let Some(Update { spec, attached, detached }) = update else { return Ok(trouble) };
-            match self.door.write(&revision, spec).await {
+            match self.door.write(&revision, spec.clone()).await {
                 Ok(()) => {
-                    self.keeper.made();
+                    self.keeper.made(spec);
                     self.status.updates += 1;
                     self.status.last_update = Some(now());
                     tracing::info!(

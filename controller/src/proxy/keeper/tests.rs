@@ -110,8 +110,13 @@ fn what_was_rolled_back_is_told_and_not_tried_again_until_something_changes() {
             assert!(trouble.contains("rolled back: task t1 failed"), "{trouble}");
         }
         keeper.see(2, wanted(&["a", "b"]), now);
+        for _ in 0..2 {
+            keeper.failed(now);
+            let verdict = keeper.look(&revision(&[], state), now).expect("a verdict");
+            assert!(verdict.update.is_some(), "{state}: another need is tried until it is made");
+        }
         let verdict = keeper.look(&revision(&[], state), now).expect("a verdict");
-        assert!(verdict.update.is_some(), "{state}: another need is tried");
+        keeper.made(verdict.update.expect("an update").spec);
         let verdict = keeper.look(&revision(&[], state), now).expect("a verdict");
         assert_eq!(verdict.update, None, "{state}: and once only");
         let verdict = keeper.look(&revision(&["c"], state), now).expect("a verdict");
