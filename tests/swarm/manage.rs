@@ -46,12 +46,22 @@ fn state(world: &World) -> Result<(String, Value)> {
     Ok((version, world.status()?["proxies"][0]["updates"].clone()))
 }
 
+/// Waits until Swarm says that a service's update is complete, after which it no longer writes it.
+fn wait_updated(world: &World, service: &str) -> Result<()> {
+    wait(&format!("the update of {service} is complete"), || {
+        let state = "{{.UpdateStatus.State}}";
+        let shown = world.docker(&format!("service inspect --format {state} {service}"))?;
+        Ok((shown == "completed").then_some(()))
+    })
+}
+
 #[test]
 fn a_service_on_a_new_overlay_is_reached_without_a_hand_and_nothing_else_is_written() -> Result<()>
 {
     on_stack(|world| {
         let manage = format!("--env-add WAGGLE_MANAGE_PROXY={ENVOY}");
         world.docker(&format!("service update --detach {manage} waggle_controller"))?;
+        wait_updated(world, "waggle_controller")?;
         wait("the new controller looks after Envoy", || {
             let proxies = world.status()?["proxies"].clone();
             Ok((proxies[0]["name"] == ENVOY && proxies[0]["pending"] == json!([])).then_some(()))
@@ -64,11 +74,7 @@ fn a_service_on_a_new_overlay_is_reached_without_a_hand_and_nothing_else_is_writ
         world.wait_answer("shop.local", 200)?;
         world.wait_answer("demo.local", 200)?;
 
-        wait("Swarm says that the update is complete", || {
-            let shown =
-                world.docker(&format!("service inspect -f {{{{.UpdateStatus.State}}}} {ENVOY}"))?;
-            Ok((shown == "completed").then_some(()))
-        })?;
+        wait_updated(world, ENVOY)?;
         let settled = state(world)?;
         ensure!(settled.1 == 1, "it took {} updates", settled.1);
         let reads = || Ok::<_, anyhow::Error>(world.status()?["swarm"]["complete_reads"].as_u64());
@@ -160,8 +166,11 @@ fn networks_and_secrets_come_and_go_and_the_rest_of_the_service_stays() -> Resul
         Ok(tasks[0].container.clone().filter(|_| tasks[0].addresses.contains_key("apps")))
     })?;
     let process = swarm.docker(["inspect", "--format", "{{.State.Pid}}", &container])?;
-    let file = format!("/proc/{process}/root/run/secrets/cert");
-    ensure!(std::fs::read_to_string(&file)? == "a certificate", "{file}");
+    // The engine counts processes in a namespace of its own.
+    let proc = format!("/proc/{}/root/proc/{process}", swarm.process());
+    let file = format!("{proc}/root/run/secrets/cert");
+    let mounted = std::fs::read_to_string(&file).with_context(|| file.clone())?;
+    ensure!(mounted == "a certificate", "{file}: {mounted}");
 
     needs.send_replace(Arc::default());
     shows("both are detached", &["xds"], &["own"])?;
