@@ -321,7 +321,11 @@ async fn what_was_rolled_back_is_told_and_not_repeated() -> Result<()> {
     other.until("the rollback is told", told).await?;
     ensure!(engine.writes().len() == 1, "{:#?}", engine.writes());
     keeping.need(&[&apps, &more], &[]);
-    keeping.until("another need is tried", |it| it.networks == ["xds", "apps", "more"]).await?;
+    keeping.until("another need is met alone", |it| it.networks == ["xds", "more"]).await?;
+    until_quiet(&engine).await;
+    ensure!(engine.writes().len() == 2, "{:#?}", engine.writes());
+    proxy.set_label("waggle.retry", "1");
+    keeping.until("it is tried again", |it| it.pending.is_empty() && it.failing.is_none()).await?;
     Ok(())
 }
 

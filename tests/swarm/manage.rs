@@ -172,6 +172,21 @@ fn networks_and_secrets_come_and_go_and_the_rest_of_the_service_stays() -> Resul
     let mounted = std::fs::read_to_string(&file).with_context(|| file.clone())?;
     ensure!(mounted == "a certificate", "{file}: {mounted}");
 
+    swarm.docker(["service", "rollback", "--detach", "proxy"])?;
+    wait("the rollback is told", || {
+        let all = statuses.borrow().clone();
+        let failing = all.values().find_map(|status| status.failing.clone()).unwrap_or_default();
+        ensure!(failing.contains("is not tried again"), "{all:#?}");
+        Ok(Some(()))
+    })?;
+    let mend = "service update --detach --no-resolve-image --label-add waggle.retry=1 proxy";
+    swarm.docker(mend.split(' '))?;
+    let updates = shows("both are attached again", &["xds", "apps"], &["own", "cert"])?;
+    ensure!(updates == 2, "it took {updates} updates");
+    swarm.docker(
+        "service update --detach --no-resolve-image --label-rm waggle.retry proxy".split(' '),
+    )?;
+
     needs.send_replace(Arc::default());
     shows("both are detached", &["xds"], &["own"])?;
     let mut after = spec(&swarm, "proxy")?;
