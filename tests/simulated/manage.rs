@@ -424,7 +424,8 @@ async fn the_controller_attaches_what_its_routes_need_and_shows_it() -> Result<(
     ensure!(shown["name"] == PROXY && shown["care"] == "controller", "{shown:#}");
     ensure!(shown["clusters"] == json!(["default"]) && shown["pending"] == json!([]), "{shown:#}");
     let metrics = page(controller.status_address(), "/metrics")?;
-    for line in ["waggle_proxy_pending 0", "waggle_proxies_failing 0"] {
+    let made = format!("waggle_proxy_updates_total{{outcome=\"made\"}} {}", shown["updates"]);
+    for line in [made.as_str(), "waggle_proxy_pending 0", "waggle_proxies_failing 0"] {
         ensure!(metrics.contains(line), "no {line} in {metrics}");
     }
     // A restart knows what was attached, and changes nothing.
