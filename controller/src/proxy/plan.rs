@@ -112,7 +112,8 @@ impl fmt::Debug for Update {
 }
 
 /// Plans for one state of a service. `unneeded` is what was noted before; what is to be noted now
-/// is returned. What is refused is neither attached nor detached. Needed secrets that cannot be mounted, because another has their file, are told.
+/// is returned. What is refused is neither attached nor detached. Needed secrets that cannot be
+/// mounted, because another has their file, are told.
 ///
 /// Equal arguments give equal plans, and a service that was updated as planned needs nothing more:
 /// several controllers may plan for one service.
@@ -172,8 +173,9 @@ impl Mount<'_> {
         file == Some(name.as_str())
     }
 
-    fn is_one_of(&self, names: &BTreeSet<SecretName>) -> bool {
-        names.iter().any(|name| name.as_str() == self.name)
+    /// Whether it is this secret where a controller mounts it; its owner may mount it elsewhere.
+    fn is_ours(&self, name: &SecretName) -> bool {
+        self.name == name.as_str() && self.takes(name)
     }
 }
 
@@ -189,7 +191,7 @@ fn spare(attached: &Attached<'_>, needs: &Needs) -> impl Iterator<Item = Item> {
 fn held(attached: &Attached<'_>) -> Needs {
     let mut ours = attached.ours.clone();
     ours.networks.retain(|id| attached.networks.iter().any(|(target, _)| target == id));
-    ours.secrets.retain(|name| attached.secrets.iter().any(|it| it.name == name.as_str()));
+    ours.secrets.retain(|name| attached.secrets.iter().any(|mount| mount.is_ours(name)));
     ours
 }
 
@@ -209,7 +211,8 @@ fn edit(
         spec = text::set(&spec, NETWORKS, &text::list(all))?;
     }
     if !missing.secrets.is_empty() || !detached.secrets.is_empty() {
-        let kept = attached.secrets.iter().filter(|mount| !mount.is_one_of(&detached.secrets));
+        let goes = |mount: &Mount<'_>| detached.secrets.iter().any(|name| mount.is_ours(name));
+        let kept = attached.secrets.iter().filter(|mount| !goes(mount));
         let known = wanted.secrets.iter().filter(|(name, _)| missing.secrets.contains(name));
         let new: Vec<String> = known.map(|(name, id)| secret(name, id)).collect();
         let all = kept.map(|mount| mount.text).chain(new.iter().map(String::as_str));

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use super::door::{Door, DoorError};
 use super::keeper::{Keeper, Verdict};
 use super::plan::{Update, Wanted};
 use super::{Care, Inlets, Needs, Settings, Status, Statuses};
 use crate::labels::NodeCluster;
 use crate::swarm::{Freshness, Picture, ServiceName};
-
-use tokio::sync::watch;
 
 /// An update is planned anew so often when somebody else changed the service in between.
 const CONFLICTS: u32 = 5;

@@ -150,7 +150,8 @@ fn networks_where_old_clients_wrote_them_are_not_lost() {
 fn only_what_controllers_attached_is_ever_detached_and_only_after_the_grace() {
     let ours = json!({"networks": ["n2", "n8"], "secrets": ["cert"]});
     let networks = json!([{"Target": "n1"}, {"Target": "n2"}, {"Target": "n3"}]);
-    let secrets = json!([mount("x1", "cert", "cert"), mount("x2", "key", "key")]);
+    let elsewhere = mount("x1", "cert", "/etc/cert");
+    let secrets = json!([mount("x1", "cert", "cert"), elsewhere, mount("x2", "key", "key")]);
     let proxy = spec(&networks, &secrets, Some(&ours));
     let wanted = wanted(&["n3"], &[]);
     let start = Instant::now();
@@ -166,7 +167,7 @@ fn only_what_controllers_attached_is_ever_detached_and_only_after_the_grace() {
     assert_eq!(update.detached, needs(&["n2"], &["cert"]));
     let template = &new["TaskTemplate"];
     assert_eq!(template["Networks"], json!([{"Target": "n1"}, {"Target": "n3"}]));
-    assert_eq!(template["ContainerSpec"]["Secrets"], json!([mount("x2", "key", "key")]));
+    assert_eq!(template["ContainerSpec"]["Secrets"], json!([elsewhere, mount("x2", "key", "key")]));
     assert_eq!(new["Labels"]["waggle.managed"], "{}");
 }
 
