@@ -8,6 +8,7 @@
 //!
 //! [`swarm`] reads a complete [`swarm::Picture`]; [`labels`], [`routing`] and [`envoy`] are pure
 //! functions that turn it into Envoy resources; [`xds`] serves those. [`control`] joins the steps.
+//! [`proxy`] looks after the services that run the Envoys; it alone writes to the Swarm.
 
 pub mod admin;
 pub mod bootstrap;

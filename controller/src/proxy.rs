@@ -9,7 +9,7 @@
 //! needs, picture ─▶ keeper: when to look ─▶ door: read ─▶ plan: what to change ─▶ door: write
 //! ```
 //!
-//! `keeper`, `plan`, `revision` and `json` are pure; `door` makes the two calls.
+//! `keeper`, `plan`, `refusals`, `revision` and `json` are pure; `door` makes the two calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,6 +26,7 @@ mod door;
 mod json;
 mod keeper;
 mod plan;
+mod refusals;
 mod revision;
 mod shell;
 mod status;

@@ -7,8 +7,8 @@
 //! [`run`] is the source. Its parts, in the order in which an answer passes them:
 //!
 //! ```text
-//! docker ─▶ convert ─▶ reader ─▶ belief ─▶ Observed
-//!             pace, events: when to read
+//! call ─▶ docker ─▶ convert ─▶ reader ─▶ belief ─▶ Observed
+//!                     pace, events: when to read
 //! ```
 
 use std::collections::BTreeMap;

@@ -157,7 +157,7 @@ async fn what_several_services_need_comes_in_one_update_and_the_rest_keeps_every
     let expected = before
         .replacen(r#""SecretName":"own"}]"#, &secrets, 1)
         .replacen(
-            r#"}],"Runtime""#,
+            r#"}],"Placement""#,
             &format!(r#"}},{{"Target":"{one}"}},{{"Target":"{two}"}}],"Placement""#),
             1,
         )
@@ -322,7 +322,11 @@ async fn what_was_rolled_back_is_told_and_not_repeated() -> Result<()> {
     other.until("the rollback is told", told).await?;
     ensure!(engine.writes().len() == 1, "{:#?}", engine.writes());
     keeping.need(&[&apps, &more], &[]);
-    keeping.until("another need is tried", |it| it.networks == ["xds", "apps", "more"]).await?;
+    keeping.until("another need is met alone", |it| it.networks == ["xds", "more"]).await?;
+    until_quiet(&engine).await;
+    ensure!(engine.writes().len() == 2, "{:#?}", engine.writes());
+    proxy.set_label("waggle.retry", "1");
+    keeping.until("it is tried again", |it| it.pending.is_empty() && it.failing.is_none()).await?;
     Ok(())
 }
 
@@ -421,7 +425,8 @@ async fn the_controller_attaches_what_its_routes_need_and_shows_it() -> Result<(
     ensure!(shown["name"] == PROXY && shown["care"] == "controller", "{shown:#}");
     ensure!(shown["clusters"] == json!(["default"]) && shown["pending"] == json!([]), "{shown:#}");
     let metrics = page(controller.status_address(), "/metrics")?;
-    for line in ["waggle_proxy_pending 0", "waggle_proxies_failing 0"] {
+    let made = format!("waggle_proxy_updates_total{{outcome=\"made\"}} {}", shown["updates"]);
+    for line in [made.as_str(), "waggle_proxy_pending 0", "waggle_proxies_failing 0"] {
         ensure!(metrics.contains(line), "no {line} in {metrics}");
     }
     // A restart knows what was attached, and changes nothing.

@@ -28,14 +28,15 @@ impl Source {
     }
 
     fn start(url: &str, kept: Option<Picture>) -> Result<Self> {
+        Self::start_with(url, kept, Secrets::Read)
+    }
+
+    fn start_with(url: &str, kept: Option<Picture>, secrets: Secrets) -> Result<Self> {
         let (observed_tx, observed) = watch::channel(None);
         let (health_tx, health) = watch::channel(Health::default());
         let shutdown = CancellationToken::new();
-        let settings = swarm::Settings {
-            docker: url.parse()?,
-            timeout: Duration::from_secs(1),
-            secrets: Secrets::Read,
-        };
+        let settings =
+            swarm::Settings { docker: url.parse()?, timeout: Duration::from_secs(1), secrets };
         tokio::spawn(swarm::run(settings, kept, observed_tx, health_tx, shutdown.clone()));
         Ok(Self { observed, health, _shutdown: shutdown.drop_guard() })
     }
@@ -102,6 +103,33 @@ fn seen(picture: &Picture) -> BTreeSet<String> {
 
 fn in_docker_words(message: &str) -> Fault {
     Fault::Status(500, message.into())
+}
+
+#[tokio::test]
+async fn the_names_of_secrets_are_read_when_an_event_tells_and_only_where_asked_for() -> Result<()>
+{
+    let engine = Engine::start().await?;
+    let cert = engine.add_secret("cert");
+    engine.service("demo").network("demo").secret("cert").create();
+    let mut leaving = Source::start_with(&engine.url(), None, Secrets::Leave)?;
+    let picture = leaving.until("a service", |picture| picture.services.len() == 1).await?;
+    leaving.cycles(3).await?;
+    ensure!(picture.secrets.is_none() && engine.requests("/secrets") == 0, "{picture:#?}");
+
+    let mut source = Source::of(&engine)?;
+    let picture = source.until("a secret", |picture| picture.secrets.is_some()).await?;
+    let mounted = only(&picture)?.secrets.clone();
+    ensure!(mounted.len() == 1 && mounted[0].target == "cert", "{mounted:#?}");
+    ensure!(mounted[0].id.as_str() == cert, "{mounted:#?}");
+    let reads = engine.requests("/secrets");
+    source.cycles(5).await?;
+    ensure!(engine.requests("/secrets") == reads, "read at each poll");
+    engine.add_secret("key");
+    let both = |picture: &Picture| picture.secrets.as_ref().is_some_and(|it| it.len() == 2);
+    source.until("another secret", both).await?;
+    engine.remove_secret("key");
+    source.until("it is gone", |picture| !both(picture)).await?;
+    Ok(())
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! say so without it.
 
 mod headers;
+mod manage;
 mod modes;
 mod outages;
 mod problems;

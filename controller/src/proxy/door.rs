@@ -108,3 +108,44 @@ impl Door {
         Ok(answer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::routing::get;
+
+    use super::*;
+
+    /// An engine that takes any name for the beginning of the ID of the service `another`.
+    async fn careless_engine() -> Address {
+        let version = r#"{"ApiVersion":"1.44","MinAPIVersion":"1.24"}"#;
+        let service = r#"{"ID":"a1","Version":{"Index":7},"Spec":{"Name":"another"}}"#;
+        let router = Router::new()
+            .route("/version", get(async move || version))
+            .fallback(get(async move || service));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = format!("tcp://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address.parse().expect("an address")
+    }
+
+    #[tokio::test]
+    async fn only_the_service_of_exactly_that_name_is_read() {
+        let engine = careless_engine().await;
+        for (name, told) in [
+            ("another", None),
+            ("a", Some("Docker answers with the service another for a; correct the name")),
+            ("", Some("\"\" is no name of a service")),
+            ("../networks", Some("\"../networks\" is no name of a service")),
+            (
+                "another/update?version=1",
+                Some("\"another/update?version=1\" is no name of a service"),
+            ),
+        ] {
+            let mut door =
+                Door::new(engine.clone(), Duration::from_secs(5), ServiceName::new(name));
+            let error = door.read().await.err().map(|error| error.to_string());
+            assert_eq!(error.as_deref(), told, "{name}");
+        }
+    }
+}

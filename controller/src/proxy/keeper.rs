@@ -4,9 +4,11 @@
 //! let finish, a failure is tried again later and later, and what Swarm (or a person) rolled back
 //! is not tried again as it was.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::plan::{Plan, Unneeded, Update, Wanted, plan};
+use super::plan::{Item, Plan, Unneeded, Update, Wanted, plan};
+use super::refusals::Refusals;
 use super::revision::{Revision, Rollout};
 
 /// After the last change of a series, and after its first, the service is looked at.
@@ -30,8 +32,7 @@ pub(super) struct Keeper {
     held_up: Option<Instant>,
     unneeded: Unneeded,
     rolling_since: Option<Instant>,
-    /// The specification that was given and then rolled back.
-    refused: Option<String>,
+    refusals: Refusals,
 }
 
 /// What to do after a look at a service.
@@ -55,7 +56,7 @@ impl Keeper {
             held_up: None,
             unneeded: Unneeded::new(),
             rolling_since: None,
-            refused: None,
+            refusals: Refusals::default(),
         }
     }
 
@@ -95,7 +96,13 @@ impl Keeper {
     ) -> Result<Verdict, serde_json::Error> {
         (self.gathering, self.due) = (None, None);
         let wanted = self.seen.as_ref().map(|(_, wanted)| wanted.clone()).unwrap_or_default();
-        let (plan, unneeded, blocked) = plan(revision, &wanted, &self.unneeded, self.grace, now)?;
+        let planned = |unneeded: &Unneeded, refused: &BTreeSet<Item>| {
+            plan(revision, &wanted, unneeded, refused, self.grace, now)
+        };
+        let (open, unneeded, blocked) = planned(&self.unneeded, &BTreeSet::new())?;
+        let open = if let Plan::Update(update) = open { update.items() } else { BTreeSet::new() };
+        self.refusals.notice(revision, &open);
+        let (plan, _, _) = planned(&unneeded, self.refusals.refused())?;
         self.unneeded = unneeded;
         let rolling = revision.rollout == Rollout::Rolling;
         self.rolling_since = rolling.then(|| self.rolling_since.unwrap_or(now));
@@ -108,6 +115,7 @@ impl Keeper {
                      `--secret-add source=…,target=…`)"
                 )
             })
+            .chain(self.refusals.trouble(revision, &open))
             .collect();
         let update = match plan {
             Plan::Nothing => None,
@@ -115,7 +123,7 @@ impl Keeper {
                 self.due = Some(later);
                 None
             }
-            Plan::Update(update) => self.consider(update, revision, now, &mut troubles),
+            Plan::Update(update) => self.in_time(update, revision, now),
         };
         if let (None, Rollout::Paused(message)) = (&update, &revision.rollout) {
             troubles.push(format!(
@@ -128,44 +136,20 @@ impl Keeper {
         Ok(Verdict { update, trouble })
     }
 
-    /// Whether to make an update now.
-    fn consider(
-        &mut self,
-        update: Update,
-        revision: &Revision,
-        now: Instant,
-        troubles: &mut Vec<String>,
-    ) -> Option<Update> {
-        match &revision.rollout {
-            Rollout::Rolling => {
-                let patience = self.rolling_since.unwrap_or(now) + ROLLOUT;
-                if now < patience {
-                    self.due = Some(patience);
-                    return None;
-                }
-            }
-            // Who rolled it back wants it so, and Swarm did because new tasks fail: nobody's
-            // proxy is to be replaced again and again.
-            Rollout::RolledBack(message)
-                if self.refused.get_or_insert_with(|| update.spec.clone()) == &update.spec =>
-            {
-                troubles.push(format!(
-                    "its last update was rolled back: {message}; what it lacks is not tried again \
-                     until something changes; mend the cause, then `docker service update \
-                     --label-add waggle.retry=1 {}`, which replaces no task",
-                    revision.name
-                ));
-                return None;
-            }
-            Rollout::RolledBack(_) | Rollout::Settled | Rollout::Paused(_) => {}
+    /// The update, unless another one is under way.
+    fn in_time(&mut self, update: Update, revision: &Revision, now: Instant) -> Option<Update> {
+        let patience = self.rolling_since.unwrap_or(now) + ROLLOUT;
+        if revision.rollout == Rollout::Rolling && now < patience {
+            self.due = Some(patience);
+            return None;
         }
-        self.refused = None;
         Some(update)
     }
 
-    /// An update was made.
-    pub(super) fn made(&mut self) {
+    /// An update was made that attaches or detaches these.
+    pub(super) fn made(&mut self, items: BTreeSet<Item>) {
         (self.failures, self.held_up) = (0, None);
+        self.refusals.made(items);
     }
 
     /// Looking at the service, or updating it, failed.

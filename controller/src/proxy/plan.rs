@@ -47,6 +47,30 @@ pub(super) enum Item {
     Secret(SecretName),
 }
 
+impl fmt::Display for Item {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(id) => write!(out, "network {id}"),
+            Self::Secret(name) => write!(out, "secret {name}"),
+        }
+    }
+}
+
+impl Needs {
+    /// Each of it.
+    pub(super) fn items(&self) -> impl Iterator<Item = Item> {
+        let networks = self.networks.iter().cloned().map(Item::Network);
+        networks.chain(self.secrets.iter().cloned().map(Item::Secret))
+    }
+
+    /// Without these.
+    fn without(mut self, items: &BTreeSet<Item>) -> Self {
+        self.networks.retain(|id| !items.contains(&Item::Network(id.clone())));
+        self.secrets.retain(|name| !items.contains(&Item::Secret(name.clone())));
+        self
+    }
+}
+
 /// Since when attached things are without need, as far as this process has seen.
 pub(super) type Unneeded = BTreeMap<Item, Instant>;
 
@@ -72,6 +96,13 @@ pub(super) struct Update {
     pub(super) detached: Needs,
 }
 
+impl Update {
+    /// Everything that it attaches or detaches.
+    pub(super) fn items(&self) -> BTreeSet<Item> {
+        self.attached.items().chain(self.detached.items()).collect()
+    }
+}
+
 impl fmt::Debug for Update {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { spec: _, attached, detached } = self;
@@ -81,7 +112,8 @@ impl fmt::Debug for Update {
 }
 
 /// Plans for one state of a service. `unneeded` is what was noted before; what is to be noted now
-/// is returned. Needed secrets that cannot be mounted, because another has their file, are told.
+/// is returned. What is refused is neither attached nor detached. Needed secrets that cannot be
+/// mounted, because another has their file, are told.
 ///
 /// Equal arguments give equal plans, and a service that was updated as planned needs nothing more:
 /// several controllers may plan for one service.
@@ -89,24 +121,28 @@ pub(super) fn plan(
     revision: &Revision,
     wanted: &Wanted,
     unneeded: &Unneeded,
+    refused: &BTreeSet<Item>,
     grace: Duration,
     now: Instant,
 ) -> Result<(Plan, Unneeded, BTreeSet<SecretName>), serde_json::Error> {
     let attached = revision.attached()?;
     let (missing, blocked) = missing(&attached, wanted);
+    let missing = missing.without(refused);
     let unneeded: Unneeded = spare(&attached, &wanted.needs)
         .map(|item| (item.clone(), unneeded.get(&item).copied().unwrap_or(now)))
         .collect();
-    let overdue = |since: &&Instant| now.saturating_duration_since(**since) >= grace;
+    let spare = || unneeded.iter().filter(|(item, _)| !refused.contains(item));
+    let overdue = |since: &Instant| now.saturating_duration_since(*since) >= grace;
     let mut detached = Needs::default();
-    for (item, _) in unneeded.iter().filter(|(_, since)| overdue(since)) {
+    for (item, _) in spare().filter(|(_, since)| overdue(since)) {
         match item.clone() {
             Item::Network(id) => drop(detached.networks.insert(id)),
             Item::Secret(name) => drop(detached.secrets.insert(name)),
         }
     }
     let plan = if missing == Needs::default() && detached == Needs::default() {
-        let next = unneeded.values().min().and_then(|since| since.checked_add(grace));
+        let next = spare().map(|(_, since)| since).min();
+        let next = next.and_then(|since| since.checked_add(grace));
         next.map_or(Plan::Nothing, Plan::Until)
     } else {
         let spec = edit(&revision.spec, &attached, wanted, &missing, &detached)?;
@@ -137,8 +173,9 @@ impl Mount<'_> {
         file == Some(name.as_str())
     }
 
-    fn is_one_of(&self, names: &BTreeSet<SecretName>) -> bool {
-        names.iter().any(|name| name.as_str() == self.name)
+    /// Whether it is this secret where a controller mounts it; its owner may mount it elsewhere.
+    fn is_ours(&self, name: &SecretName) -> bool {
+        self.name == name.as_str() && self.takes(name)
     }
 }
 
@@ -154,7 +191,7 @@ fn spare(attached: &Attached<'_>, needs: &Needs) -> impl Iterator<Item = Item> {
 fn held(attached: &Attached<'_>) -> Needs {
     let mut ours = attached.ours.clone();
     ours.networks.retain(|id| attached.networks.iter().any(|(target, _)| target == id));
-    ours.secrets.retain(|name| attached.secrets.iter().any(|it| it.name == name.as_str()));
+    ours.secrets.retain(|name| attached.secrets.iter().any(|mount| mount.is_ours(name)));
     ours
 }
 
@@ -174,7 +211,8 @@ fn edit(
         spec = text::set(&spec, NETWORKS, &text::list(all))?;
     }
     if !missing.secrets.is_empty() || !detached.secrets.is_empty() {
-        let kept = attached.secrets.iter().filter(|mount| !mount.is_one_of(&detached.secrets));
+        let goes = |mount: &Mount<'_>| detached.secrets.iter().any(|name| mount.is_ours(name));
+        let kept = attached.secrets.iter().filter(|mount| !goes(mount));
         let known = wanted.secrets.iter().filter(|(name, _)| missing.secrets.contains(name));
         let new: Vec<String> = known.map(|(name, id)| secret(name, id)).collect();
         let all = kept.map(|mount| mount.text).chain(new.iter().map(String::as_str));

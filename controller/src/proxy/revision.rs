@@ -1,7 +1,10 @@
 //! A service as `GET /services/{name}` shows it: of its specification only what is cared for is
 //! read, and all of it is kept as text.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Needs, json};
@@ -98,6 +101,19 @@ impl Revision {
             secrets: secrets.collect::<Result<_, serde_json::Error>>()?,
             ours: self.ours(),
         })
+    }
+
+    /// A hash of what controllers never touch: another one means that the owner was here.
+    pub(super) fn owners_part(&self) -> u64 {
+        let mut spec: Value = serde_json::from_str(&self.spec).unwrap_or_default();
+        for path in [NETWORKS, SECRETS, OURS] {
+            let Some((last, way)) = path.split_last() else { continue };
+            let parent = way.iter().try_fold(&mut spec, |parent, key| parent.get_mut(key));
+            parent.and_then(Value::as_object_mut).and_then(|parent| parent.remove(*last));
+        }
+        let mut hasher = DefaultHasher::new();
+        spec.hash(&mut hasher);
+        hasher.finish()
     }
 
     /// What the label tells; nothing where it is not there, or not as a controller writes it.

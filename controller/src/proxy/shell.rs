@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use super::door::{Door, DoorError};
 use super::keeper::{Keeper, Verdict};
 use super::plan::{Update, Wanted};
 use super::{Care, Inlets, Needs, Settings, Status, Statuses};
 use crate::labels::NodeCluster;
 use crate::swarm::{Freshness, Picture, ServiceName};
-
-use tokio::sync::watch;
 
 /// An update is planned anew so often when somebody else changed the service in between.
 const CONFLICTS: u32 = 5;
@@ -123,10 +123,12 @@ impl Shell {
             let verdict = self.keeper.look(&revision, now());
             let Verdict { update, trouble } =
                 verdict.map_err(|error| format!("its specification is odd: {error}"))?;
-            let Some(Update { spec, attached, detached }) = update else { return Ok(trouble) };
+            let Some(update) = update else { return Ok(trouble) };
+            let items = update.items();
+            let Update { spec, attached, detached } = update;
             match self.door.write(&revision, spec).await {
                 Ok(()) => {
-                    self.keeper.made();
+                    self.keeper.made(items);
                     self.status.updates += 1;
                     self.status.last_update = Some(now());
                     tracing::info!(
@@ -175,9 +177,7 @@ fn told(error: &DoorError, attached: &Needs) -> String {
 }
 
 fn words(needs: &Needs) -> String {
-    let networks = needs.networks.iter().map(|id| format!("network {id}"));
-    let words: Vec<_> =
-        networks.chain(needs.secrets.iter().map(|name| format!("secret {name}"))).collect();
+    let words: Vec<_> = needs.items().map(|item| item.to_string()).collect();
     if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
 }
 

@@ -11,7 +11,8 @@ use super::docker::Docker;
 use super::events::Heard;
 use super::{Network, NetworkId, Node, NodeId, Picture, SecretId, Secrets, Task};
 
-/// Networks, nodes and secrets are read this often even without an event: an event stream can die silently.
+/// Networks, nodes and secrets are read this often even without an event: an event stream can die
+/// silently.
 const REFRESH: Duration = Duration::from_mins(1);
 
 /// Reads pictures from one connection.

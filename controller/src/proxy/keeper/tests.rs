@@ -25,10 +25,14 @@ fn wanted(networks: &[&str]) -> Wanted {
 
 /// A proxy on these networks, whose last update went so.
 fn revision(networks: &[&str], state: &str) -> Revision {
+    of_image("proxy:1", networks, state)
+}
+
+fn of_image(image: &str, networks: &[&str], state: &str) -> Revision {
     let targets: Vec<_> = networks.iter().map(|id| json!({"Target": id})).collect();
     let body = json!({
         "Version": {"Index": 7},
-        "Spec": {"Name": "proxy", "TaskTemplate": {"Networks": targets}},
+        "Spec": {"Name": "proxy", "TaskTemplate": {"ContainerSpec": {"Image": image}, "Networks": targets}},
         "UpdateStatus": {"State": state, "Message": "task t1 failed"},
     });
     Revision::read(body.to_string().as_bytes()).expect("a service")
@@ -97,28 +101,62 @@ fn an_update_that_is_under_way_is_let_finish_but_not_for_ever() {
     }
 }
 
+/// What a look at the proxy leads to: the networks that are attached, or what is told.
+fn look(keeper: &mut Keeper, networks: &[&str], state: &str) -> (Vec<String>, Option<String>) {
+    let verdict = keeper.look(&revision(networks, state), Instant::now()).expect("a verdict");
+    let attached = verdict.update.map(|update| update.attached.networks).unwrap_or_default();
+    (attached.iter().map(ToString::to_string).collect(), verdict.trouble)
+}
+
+fn made(keeper: &mut Keeper, networks: &[&str]) {
+    keeper.made(networks.iter().map(|id| Item::Network(NetworkId::new(*id))).collect());
+}
+
 #[test]
-fn what_was_rolled_back_is_told_and_not_tried_again_until_something_changes() {
+fn what_was_rolled_back_is_told_and_held_up_alone_until_the_service_is_another() {
     let now = Instant::now();
     for state in ["rollback_started", "rollback_paused", "rollback_completed"] {
         let mut keeper = Keeper::new(GRACE);
         keeper.see(1, wanted(&["a"]), now);
+        assert_eq!(look(&mut keeper, &[], ""), (vec!["a".into()], None));
+        made(&mut keeper, &["a"]);
+        assert_eq!(look(&mut keeper, &["a"], "updating"), (vec![], None));
         for _ in 0..3 {
-            let verdict = keeper.look(&revision(&[], state), now).expect("a verdict");
-            assert_eq!(verdict.update, None, "{state}");
-            let trouble = verdict.trouble.expect("a trouble");
-            assert!(trouble.contains("rolled back: task t1 failed"), "{trouble}");
+            let (attached, trouble) = look(&mut keeper, &[], state);
+            let trouble = trouble.unwrap_or_default();
+            assert_eq!(attached, [""; 0], "{state}");
+            assert!(trouble.contains("rolled back: task t1 failed; network a is"), "{trouble}");
         }
+        // Another need goes alone, again if it fails on its way, and the first stays where it is.
         keeper.see(2, wanted(&["a", "b"]), now);
-        let verdict = keeper.look(&revision(&[], state), now).expect("a verdict");
-        assert!(verdict.update.is_some(), "{state}: another need is tried");
-        let verdict = keeper.look(&revision(&[], state), now).expect("a verdict");
-        assert_eq!(verdict.update, None, "{state}: and once only");
-        let verdict = keeper.look(&revision(&["c"], state), now).expect("a verdict");
-        assert!(verdict.update.is_some(), "{state}: the service is another");
-        let verdict = keeper.look(&revision(&[], "completed"), now).expect("a verdict");
-        assert!(verdict.update.is_some(), "{state}: it is over");
+        for _ in 0..2 {
+            assert_eq!(look(&mut keeper, &[], state).0, ["b"], "{state}");
+            keeper.failed(now);
+        }
+        made(&mut keeper, &["b"]);
+        for state in ["updating", "completed"] {
+            let (attached, trouble) = look(&mut keeper, &["b"], state);
+            assert_eq!(attached, [""; 0], "{state}");
+            assert!(trouble.unwrap_or_default().contains("network a is"), "{state}");
+        }
+        let mended = keeper.look(&of_image("proxy:2", &["b"], ""), now).expect("a verdict");
+        assert_eq!(mended.update.map(|it| it.attached), Some(wanted(&["a"]).needs), "{state}");
+        assert_eq!(mended.trouble, None, "{state}");
     }
+}
+
+#[test]
+fn who_finds_a_rollback_at_the_start_takes_all_that_lacks_for_its_reason() {
+    let mut keeper = Keeper::new(GRACE);
+    keeper.see(1, wanted(&["a"]), Instant::now());
+    for _ in 0..2 {
+        let (attached, trouble) = look(&mut keeper, &[], "rollback_completed");
+        assert!(attached.is_empty() && trouble.is_some(), "{attached:?}, {trouble:?}");
+    }
+    let (attached, trouble) = look(&mut keeper, &["c"], "");
+    assert!(attached.is_empty() && trouble.is_some(), "by a controller: {attached:?}, {trouble:?}");
+    let mended = keeper.look(&of_image("proxy:2", &[], ""), Instant::now()).expect("a verdict");
+    assert!(mended.update.is_some(), "by its owner");
 }
 
 #[test]

@@ -60,7 +60,9 @@ fn update(plan: &Plan) -> (Update, Value) {
 }
 
 fn planned(revision: &Revision, wanted: &Wanted) -> Plan {
-    plan(revision, wanted, &Unneeded::new(), GRACE, Instant::now()).expect("a plan").0
+    plan(revision, wanted, &Unneeded::new(), &BTreeSet::new(), GRACE, Instant::now())
+        .expect("a plan")
+        .0
 }
 
 #[test]
@@ -127,7 +129,8 @@ fn a_secret_whose_file_another_one_has_is_told_and_costs_nothing_else() {
     for file in ["cert", "/run/secrets/cert"] {
         let proxy = spec(&json!([]), &json!([mount("x9", "own", file)]), None);
         let wanted = wanted(&["n1"], &["cert", "key"]);
-        let planned = plan(&proxy, &wanted, &Unneeded::new(), GRACE, Instant::now());
+        let planned =
+            plan(&proxy, &wanted, &Unneeded::new(), &BTreeSet::new(), GRACE, Instant::now());
         let (plan, _, blocked) = planned.expect("a plan");
         assert_eq!(blocked, needs(&[], &["cert"]).secrets, "{file}");
         assert_eq!(update(&plan).0.attached, needs(&["n1"], &["key"]), "{file}");
@@ -147,12 +150,13 @@ fn networks_where_old_clients_wrote_them_are_not_lost() {
 fn only_what_controllers_attached_is_ever_detached_and_only_after_the_grace() {
     let ours = json!({"networks": ["n2", "n8"], "secrets": ["cert"]});
     let networks = json!([{"Target": "n1"}, {"Target": "n2"}, {"Target": "n3"}]);
-    let secrets = json!([mount("x1", "cert", "cert"), mount("x2", "key", "key")]);
+    let elsewhere = mount("x1", "cert", "/etc/cert");
+    let secrets = json!([mount("x1", "cert", "cert"), elsewhere, mount("x2", "key", "key")]);
     let proxy = spec(&networks, &secrets, Some(&ours));
     let wanted = wanted(&["n3"], &[]);
     let start = Instant::now();
     let at = |seen: &Unneeded, after: Duration| {
-        plan(&proxy, &wanted, seen, GRACE, start + after).expect("a plan")
+        plan(&proxy, &wanted, seen, &BTreeSet::new(), GRACE, start + after).expect("a plan")
     };
     let (first, seen, _) = at(&Unneeded::new(), Duration::ZERO);
     assert_eq!(first, Plan::Until(start + GRACE));
@@ -163,7 +167,7 @@ fn only_what_controllers_attached_is_ever_detached_and_only_after_the_grace() {
     assert_eq!(update.detached, needs(&["n2"], &["cert"]));
     let template = &new["TaskTemplate"];
     assert_eq!(template["Networks"], json!([{"Target": "n1"}, {"Target": "n3"}]));
-    assert_eq!(template["ContainerSpec"]["Secrets"], json!([mount("x2", "key", "key")]));
+    assert_eq!(template["ContainerSpec"]["Secrets"], json!([elsewhere, mount("x2", "key", "key")]));
     assert_eq!(new["Labels"]["waggle.managed"], "{}");
 }
 
@@ -179,7 +183,8 @@ fn a_need_that_comes_back_begins_the_grace_anew() {
     ] {
         let now = start + Duration::from_mins(after);
         let (planned, noted, _) =
-            plan(&proxy, &wanted(networks, &[]), &seen, GRACE, now).expect("a plan");
+            plan(&proxy, &wanted(networks, &[]), &seen, &BTreeSet::new(), GRACE, now)
+                .expect("a plan");
         assert_eq!(planned, expected, "after {after} minutes");
         seen = noted;
     }
@@ -200,6 +205,26 @@ fn an_update_for_something_else_detaches_nothing_early() {
     assert_eq!(update.detached, Needs::default());
     assert_eq!(new["TaskTemplate"]["Networks"], json!([{"Target": "n2"}, {"Target": "n1"}]));
     assert_eq!(new["Labels"]["waggle.managed"], r#"{"networks":["n1","n2"]}"#);
+}
+
+#[test]
+fn what_is_refused_is_neither_attached_nor_detached_and_holds_nothing_else_up() {
+    let ours = json!({"networks": ["n1", "n2"]});
+    let proxy = spec(&json!([{"Target": "n1"}, {"Target": "n2"}]), &json!([]), Some(&ours));
+    let refused = needs(&["n1", "n3"], &["cert"]).items().collect();
+    let start = Instant::now();
+    let seen = Unneeded::from(["n1", "n2"].map(|id| (Item::Network(NetworkId::new(id)), start)));
+    for (wanted, after, attached, detached) in [
+        (wanted(&["n3"], &["cert", "key"]), Duration::ZERO, needs(&[], &["key"]), needs(&[], &[])),
+        (wanted(&["n3"], &["cert"]), GRACE, needs(&[], &[]), needs(&["n2"], &[])),
+    ] {
+        let planned = plan(&proxy, &wanted, &seen, &refused, GRACE, start + after);
+        let (update, _) = update(&planned.expect("a plan").0);
+        assert_eq!((update.attached, update.detached), (attached, detached));
+    }
+    let wanted = wanted(&["n2", "n3"], &[]);
+    let planned = plan(&proxy, &wanted, &seen, &refused, GRACE, start + GRACE).expect("a plan");
+    assert_eq!(planned.0, Plan::Nothing);
 }
 
 #[test]
@@ -234,7 +259,14 @@ fn a_specification_that_is_odd_is_an_error_and_no_update() {
         r#"{"Name":"proxy","TaskTemplate":{"ContainerSpec":{"Secrets":[{}]}}}"#,
     ] {
         let wanted = wanted(&["n1"], &[]);
-        let planned = plan(&revision(odd), &wanted, &Unneeded::new(), GRACE, Instant::now());
+        let planned = plan(
+            &revision(odd),
+            &wanted,
+            &Unneeded::new(),
+            &BTreeSet::new(),
+            GRACE,
+            Instant::now(),
+        );
         assert!(planned.is_err(), "{odd}");
     }
 }
@@ -289,8 +321,8 @@ proptest! {
         let after = revision(&update.spec);
         let start = Instant::now();
         let bare = wanted(&[], &[]);
-        let (_, seen, _) = plan(&after, &bare, &Unneeded::new(), GRACE, start).expect("a plan");
-        let (removal, _, _) = plan(&after, &bare, &seen, GRACE, start + GRACE).expect("a plan");
+        let (_, seen, _) = plan(&after, &bare, &Unneeded::new(), &BTreeSet::new(), GRACE, start).expect("a plan");
+        let (removal, _, _) = plan(&after, &bare, &seen, &BTreeSet::new(), GRACE, start + GRACE).expect("a plan");
         let Plan::Update(removal) = removal else { panic!("{removal:?}") };
         let label = format!(r#"{space},"waggle.managed":"{{}}""#);
         prop_assert_eq!(removal.spec, write(&format!("[{old}]"), &format!("[{own}]"), &label));
@@ -300,7 +332,7 @@ proptest! {
     fn no_body_makes_it_panic(body in prop::collection::vec(any::<u8>(), 0..200), text in ".{0,100}") {
         for body in [body.as_slice(), text.as_bytes()] {
             if let Ok(revision) = Revision::read(body) {
-                let _ = plan(&revision, &wanted(&["n1"], &[]), &Unneeded::new(), GRACE, Instant::now());
+                let _ = plan(&revision, &wanted(&["n1"], &[]), &Unneeded::new(), &BTreeSet::new(), GRACE, Instant::now());
             }
         }
     }
