@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use waggle_controller::labels::{NodeCluster, SecretName};
-use waggle_controller::proxy::{self, Inlets, Needs, Statuses};
-use waggle_controller::routing::{Care, ProxyService};
+use waggle_controller::labels::{Care, NodeCluster, ProxyService, SecretName};
+use waggle_controller::proxy::{self, Inlets, Statuses};
+use waggle_controller::routing::Needs;
 use waggle_controller::swarm::{self, Health, NetworkId, Secrets, ServiceName};
 use waggle_tests::private_swarm::{Image, PrivateSwarm};
 
