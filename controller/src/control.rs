@@ -94,7 +94,7 @@ impl Control {
         self.tell(&routing);
         let clusters = routing.clusters.iter();
         let clusters = clusters.map(|(name, routes)| (name.clone(), self.resources(routes)));
-        publish(clusters.collect(), self.resources(&Routes::default()), &outlets.snapshots);
+        publish(clusters, self.resources(&Routes::default()), &outlets.snapshots);
         let needs = routing.clusters.iter();
         let needs = needs.map(|(name, routes)| (name.clone(), routes.needs.clone()));
         let needs = Arc::new(needs.collect());
@@ -128,7 +128,7 @@ impl Control {
 /// Hands the Envoys of each node cluster their resources, if these differ from what they have;
 /// `others` go to Envoys of a cluster that is not named.
 fn publish(
-    clusters: BTreeMap<NodeCluster, Vec<Resource>>,
+    clusters: impl Iterator<Item = (NodeCluster, Vec<Resource>)>,
     others: Vec<Resource>,
     snapshots: &watch::Sender<Option<Arc<Snapshots>>>,
 ) {
