@@ -16,6 +16,8 @@ use crate::validate;
 use crate::world::{Swarm, id, told};
 
 mod labels;
+mod soup;
+mod table;
 
 /// The good services, one for each way in which a service can be answered.
 fn good() -> Swarm {
@@ -185,5 +187,33 @@ fn no_place_of_a_secret_in_the_proxy_makes_envoy_reject_it() {
         assert_unharmed(&before, &turn, target);
         assert_eq!(outcome(&turn, "bad"), (codes.iter().copied().collect(), true), "{target:?}");
         assert_accepted(&turn);
+    }
+}
+
+/// A change of one route sends its whole route configuration anew.
+#[test]
+fn the_most_that_one_service_can_say_stays_small() {
+    let list = |count: u32, item: &dyn Fn(u32) -> String, separator: &str| {
+        (0..count).map(item).collect::<Vec<_>>().join(separator)
+    };
+    let hosts = list(64, &|n| format!("x{n}.example"), ",");
+    let paths = list(16, &|n| format!("/app/{n}{}", "a".repeat(240)), ",");
+    let redirects = list(64, &|n| format!("http://x{n}.example,http://y/{}", "a".repeat(24)), ";");
+    let most = vec![
+        ("hosts", &*hosts),
+        ("port", "80"),
+        ("context_root", "/app"),
+        ("context_root_rewrite", "true"),
+        ("websocket_endpoints", &paths),
+        ("ssl_cert", "c"),
+        ("sticky_session_cookie", "SID"),
+    ];
+    let moved = [&most[..], &[("redirects", &*redirects)]].concat();
+    for labels in [most, moved] {
+        let turn = Swarm::default().service("x", &labels).turn();
+        assert_eq!(outcome(&turn, "x"), (BTreeSet::new(), true));
+        let size = |resource: &Resource| resource.body.value.len();
+        let size: usize = told(&turn).values().flatten().map(size).sum();
+        assert!(size < 3 << 20, "{size} bytes");
     }
 }
