@@ -195,7 +195,7 @@ fn by_cluster(routing: &Routing, picture: &Picture) -> BTreeMap<NodeCluster, Ser
 /// Hands the Envoys of each node cluster their resources, if these differ from what they have;
 /// `others` go to Envoys of a cluster that is not named.
 fn publish(
-    clusters: BTreeMap<NodeCluster, Vec<Resource>>,
+    clusters: impl Iterator<Item = (NodeCluster, Vec<Resource>)>,
     others: Vec<Resource>,
     snapshots: &watch::Sender<Option<Arc<Snapshots>>>,
 ) {

@@ -238,8 +238,8 @@ impl Routes {
 }
 
 /// The name of a pool: its services' names, sorted and joined by `+` (`demo`, `demo+demo-canary`),
-/// cut and ended by a hash where that is too long, or where several services share a pool with
-/// settings that another pool of theirs need not have. It is the name of an Envoy cluster.
+/// cut and ended by a hash where that is too long or taken, or where several services share a pool
+/// with settings that another pool of theirs need not have. It is the name of an Envoy cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PoolName(Arc<str>);
 

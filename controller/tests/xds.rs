@@ -68,7 +68,7 @@ impl Controller {
             (NodeCluster::parse(node_cluster).unwrap(), names.iter().map(of).collect())
         });
         let last = self.snapshots.borrow().clone().unwrap_or_default();
-        let next = last.next(clusters.collect(), vec![]).unwrap();
+        let next = last.next(clusters, vec![]).unwrap();
         self.snapshots.send_replace(Some(Arc::new(next)));
     }
 

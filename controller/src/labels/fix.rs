@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::reader::key_of;
+use super::reader::{LONGEST, key_of};
 use crate::swarm::ServiceName;
 
 /// One change of a service's labels; names come as in [`super::Label`].
@@ -20,17 +20,22 @@ pub fn update(service: &ServiceName, edits: &[Edit<'_>]) -> String {
         let argument = match edit {
             Edit::Set(name, value) => {
                 command.push_str(" --label-add ");
-                format!("{}={value}", key_of(name))
+                format!("{}={}", short(&key_of(name)), short(value))
             }
             Edit::Remove(name) => {
                 command.push_str(" --label-rm ");
-                key_of(name)
+                short(&key_of(name)).to_owned()
             }
         };
         command.push_str(&quoted(&argument));
     }
     let _infallible = write!(command, " {}", quoted(service.as_str()));
     command
+}
+
+/// What is longer than any value that is read stands for itself no more: nobody would paste it.
+fn short(text: &str) -> &str {
+    if text.len() > LONGEST { "…" } else { text }
 }
 
 /// A word as a POSIX shell must see it. Control characters have no place in a command that is shown
@@ -60,6 +65,11 @@ mod tests {
             update(&service, &edits),
             "docker service update --label-add 'com.docker.lb.hosts=*.a.example,b.example' \
              --label-add com.docker.lb.port=80 --label-rm com.docker.lb.network web"
+        );
+        let long = "x".repeat(1 << 20);
+        assert_eq!(
+            update(&service, &[Edit::Set("hosts", &long), Edit::Remove(&long)]),
+            "docker service update --label-add 'com.docker.lb.hosts=…' --label-rm '…' web"
         );
         assert_eq!(quoted("it's\n$(rm)"), r"'it'\''s?$(rm)'");
         assert_eq!(quoted(""), "''");

@@ -8,7 +8,7 @@ use super::{Label, OWN_PREFIX, PREFIX};
 use crate::swarm::Service;
 
 /// The longest value that is looked at, in bytes.
-const LONGEST: usize = 4096;
+pub(super) const LONGEST: usize = 4096;
 
 /// The service that is being read, and the problems found so far.
 pub(super) struct Reader<'a> {

@@ -7,15 +7,15 @@ use super::{Code, Label, PathPrefix, Severity};
 
 pub(super) const LABEL: Label = Label {
     name: "websocket_endpoints",
-    kind: "paths, separated by commas",
+    kind: "paths, separated by commas; at most 16",
     default: "none",
     about: "WebSockets work on every path; below these, a connection may stand still for as long as it \
             likes. Paths are those that the client asks for, the context root included. `Host`, \
             `Origin` and `X-Forwarded-*` reach the task.",
 };
 
-/// The most paths that a service may have.
-const MOST: usize = 64;
+/// The most paths that a service may have: each is two routes on each of its hosts.
+const MOST: usize = 16;
 
 /// The valid paths below the context roots.
 pub(super) fn read(reader: &mut Reader<'_>, roots: &BTreeSet<PathPrefix>) -> BTreeSet<PathPrefix> {
@@ -63,6 +63,15 @@ mod tests {
         );
         let bad = web.label("websocket_endpoints", "ws,/ok,/a b");
         assert_eq!((codes(&bad), paths(&bad)), (vec![Code::BadPath; 2], vec!["/ok".into()]));
+    }
+
+    #[test]
+    fn the_first_16_paths_hold() {
+        let list = |count| (0..count).map(|n| format!("/{n}")).collect::<Vec<_>>().join(",");
+        let web = a_service("web").serving("a.example").label("websocket_endpoints", &list(16));
+        assert_eq!((codes(&web), paths(&web).len()), (vec![], 16));
+        let web = web.label("websocket_endpoints", &list(17));
+        assert_eq!((codes(&web), paths(&web).len()), (vec![Code::BadPath], 16));
     }
 
     #[test]

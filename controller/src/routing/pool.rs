@@ -12,6 +12,10 @@ use crate::swarm::{Picture, Scale, ServiceId, Task, TaskState};
 /// The longest name that is not cut, in characters.
 const LONGEST_NAME: usize = 128;
 
+/// The cluster by which an Envoy reaches its controller (`envoy/bootstrap.yaml`). Envoy would ignore
+/// a pool of this name, and send the pool's requests to the controller.
+const CONTROLLER: &str = "xds";
+
 /// What tells two pools apart. Everything else of a pool follows from its services.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
@@ -133,17 +137,25 @@ fn name(members: &[&Intent], options: &PoolOptions) -> PoolName {
     let mut names: Vec<_> = members.iter().map(|intent| intent.name.as_str()).collect();
     names.sort_unstable();
     let joined = names.join("+");
-    let plain = members.len() == 1 || *options == PoolOptions::default();
-    if plain && joined.chars().count() <= LONGEST_NAME {
+    let is_whole = joined.len() <= LONGEST_NAME && joined != CONTROLLER;
+    let settings = (members.len() > 1 && *options != PoolOptions::default()).then_some(options);
+    if is_whole && settings.is_none() && names.iter().all(|name| is_plain(name)) {
         return PoolName(joined.into());
     }
-    let settings = if plain {
-        String::new()
-    } else {
-        serde_json::to_string(options).expect("names, numbers and enums always make JSON")
-    };
-    let cut: String = joined.chars().take(LONGEST_NAME).collect();
-    PoolName(Arc::from(format!("{cut}~{:016x}", fnv1a(&format!("{joined}\n{settings}")))))
+    let told = |c: char| if is_sign_of_a_name(c) || c == '+' { c } else { '_' };
+    let told: String = joined.chars().take(LONGEST_NAME).map(told).collect();
+    let whole = serde_json::to_string(&(names, settings));
+    let whole = whole.expect("names, numbers and enums always make JSON");
+    PoolName(Arc::from(format!("{told}~{:016x}", fnv1a(&whole))))
+}
+
+/// Whether a service has a name as Swarm gives them. Of other names, two could make one pool's name.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(is_sign_of_a_name)
+}
+
+fn is_sign_of_a_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_.".contains(c)
 }
 
 /// FNV-1a, 64 bits: the same in every build, unlike the standard library's hashes.

@@ -269,6 +269,28 @@ fn a_pool_of_many_services_has_a_short_name_of_its_own() {
 }
 
 #[test]
+fn a_pool_never_has_the_name_of_another_or_of_the_controllers_cluster() {
+    let swarm = a_swarm()
+        .service(a_service("a").serving("both.example,a.example"))
+        .service(a_service("b").serving("both.example"))
+        .service(a_service("a+b").serving("other.example"))
+        .service(a_service("c+d").serving("c.example"))
+        .service(a_service("c;d|*\n/").serving("d.example"))
+        .service(a_service("").serving("e.example"))
+        .service(a_service("xds").serving("xds.example"));
+    let turn = routed(&swarm);
+    let names: Vec<_> = pools(&turn).keys().map(PoolName::as_str).collect();
+    let told: Vec<_> = names.iter().map(|name| name.split('~').next().unwrap()).collect();
+    assert_eq!(
+        BTreeSet::from_iter(told),
+        BTreeSet::from(["", "a", "a+b", "c+d", "c_d____", "xds"])
+    );
+    assert_eq!(names.len(), 7, "{names:?}");
+    let plain: Vec<_> = names.iter().filter(|name| !name.contains('~')).collect();
+    assert_eq!(plain, [&"a", &"a+b"]);
+}
+
+#[test]
 fn two_default_backends_answer_together_and_both_are_told() {
     let swarm = a_swarm()
         .service(a_service("one").label("port", "80").label("default_backend", "true"))

@@ -17,10 +17,11 @@ pub struct Snapshots {
 
 impl Snapshots {
     /// The snapshots of these resources. `others` are for Envoys of a node cluster that is not
-    /// named. What equals its snapshot in `self` is that one.
+    /// named. What equals its snapshot in `self` is that one. Clusters are taken one at a time: each
+    /// brings the filter's code along, which is kept once.
     pub fn next(
         &self,
-        clusters: BTreeMap<NodeCluster, Vec<Resource>>,
+        clusters: impl IntoIterator<Item = (NodeCluster, Vec<Resource>)>,
         others: Vec<Resource>,
     ) -> Result<Self, Inconsistent> {
         let others = following(&self.others, others)?;
@@ -64,7 +65,7 @@ mod tests {
     fn snapshots(last: &Snapshots, lines: &[(&str, &str)]) -> Snapshots {
         let cluster =
             |(name, line): &(&str, &str)| (NodeCluster::parse(name).unwrap(), resources(line));
-        last.next(lines.iter().map(cluster).collect(), resources(LISTENERS)).unwrap()
+        last.next(lines.iter().map(cluster), resources(LISTENERS)).unwrap()
     }
 
     #[test]

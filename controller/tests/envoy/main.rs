@@ -3,6 +3,7 @@
 //! `INSTA_UPDATE=always cargo nextest run --test envoy` writes the snapshots anew.
 
 mod bootstrap;
+mod injection;
 mod limits;
 mod proto_json;
 mod validate;

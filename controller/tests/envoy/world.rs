@@ -1,21 +1,21 @@
 //! Small routings, made by hand.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
-use waggle_controller::envoy::{FilterCode, Limits, Settings};
+use waggle_controller::envoy::{FilterCode, Limits, Resource, Settings, resources};
 use waggle_controller::labels::{
-    Affinity, CookieName, Host, HostPattern, NodeCluster, PathPrefix, Plain, PoolOptions,
-    RouteOptions,
+    Affinity, Care, CookieName, Host, HostPattern, NodeCluster, PathPrefix, Plain, PoolOptions,
+    ProxyService, RouteOptions,
 };
 use waggle_controller::routing::{
     self, Connections, Endpoint, Pool, PoolName, Presence, Route, Routes, ShareHosts, SiteRoutes,
     SiteTls, Target, Turn,
 };
 use waggle_controller::swarm::{
-    Network, NetworkId, Picture, Purpose, Resolution, Scale, Service, ServiceId, ServiceName, Task,
-    TaskId, TaskState, Update,
+    MountedSecret, Network, NetworkId, Picture, Purpose, Resolution, Scale, SecretId, Service,
+    ServiceId, ServiceName, Task, TaskId, TaskState, Update,
 };
 use waggle_filter::config::{InfoHeaders, PluginConfig};
 
@@ -90,21 +90,40 @@ pub(crate) fn routing<const N: usize>(sites: [(Host, PoolBuilder); N]) -> Routes
 /// The routes of services with these labels of ours, each with a running task on one network. A
 /// service is named before its labels; a label of Interlock's goes without its prefix.
 pub(crate) fn labelled(services: &[(&str, &[(&str, &str)])]) -> Routes {
-    let mut picture = Picture::default();
-    let network = NetworkId::new("net");
-    let net = Network { id: network.clone(), name: "net".to_owned(), purpose: Purpose::Tasks };
-    picture.networks.insert(network.clone(), net);
-    for (number, (name, labels)) in (1..).zip(services) {
+    let add = |swarm: Swarm, (name, labels): &(&str, &[(&str, &str)])| swarm.service(name, labels);
+    let turn = services.iter().fold(Swarm::default(), add).turn();
+    turn.routing.clusters.get(&NodeCluster::default()).cloned().unwrap_or_default()
+}
+
+/// A Swarm under construction.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Swarm {
+    picture: Picture,
+    proxies: BTreeMap<NodeCluster, ProxyService>,
+}
+
+impl Swarm {
+    /// Adds a service of one running task on network `net`, younger than those before it.
+    pub(crate) fn service(
+        mut self,
+        name: &str,
+        labels: &[(impl AsRef<str>, impl AsRef<str>)],
+    ) -> Self {
         let prefix = |name: &str| if name.starts_with("waggle.") { "" } else { "com.docker.lb." };
         let key = |name: &str| format!("{}{name}", prefix(name));
+        let label = |(name, value): &(_, _)| {
+            let (name, value): (&str, &str) = (AsRef::as_ref(name), AsRef::as_ref(value));
+            (key(name), value.to_owned())
+        };
+        let number = self.picture.services.len() + 1;
         let service = Service {
             id: id(name),
-            name: ServiceName::new(*name),
-            created_at: SystemTime::UNIX_EPOCH + Duration::from_secs(number.into()),
+            name: ServiceName::new(name),
+            created_at: SystemTime::UNIX_EPOCH + Duration::from_secs(number as u64),
             version: 1,
-            labels: labels.iter().map(|(name, value)| (key(name), (*value).to_owned())).collect(),
+            labels: labels.iter().map(label).collect(),
             misplaced_labels: BTreeMap::new(),
-            networks: vec![network.clone()],
+            networks: vec![],
             resolution: Resolution::VirtualIp,
             vips: BTreeMap::new(),
             secrets: vec![],
@@ -117,19 +136,69 @@ pub(crate) fn labelled(services: &[(&str, &[(&str, &str)])]) -> Routes {
             slot: Some(1),
             node: None,
             state: TaskState::Running,
-            addresses: BTreeMap::from([(network.clone(), [10, 0, 2, number].into())]),
+            addresses: BTreeMap::new(),
         };
-        picture.tasks.insert(task.id.clone(), task);
-        picture.services.insert(service.id.clone(), service);
+        self.picture.tasks.insert(task.id.clone(), task);
+        self.picture.services.insert(service.id.clone(), service);
+        self.attached(name, "net")
     }
-    let settings = routing::Settings {
-        share_hosts: ShareHosts::Any,
-        proxy_networks: BTreeSet::new(),
-        proxies: BTreeMap::new(),
-        linger: Duration::ZERO,
-    };
-    let turn = routing::route(&picture, &settings, &Turn::default(), SystemTime::UNIX_EPOCH);
-    turn.routing.clusters.get(&NodeCluster::default()).cloned().unwrap_or_default()
+
+    /// Attaches a service to one more network, which is made if need be; its task and its virtual IP
+    /// get addresses there.
+    pub(crate) fn attached(mut self, service: &str, network: &str) -> Self {
+        let id = NetworkId::new(network);
+        let net = Network { id: id.clone(), name: network.to_owned(), purpose: Purpose::Tasks };
+        self.picture.networks.insert(id.clone(), net);
+        let number = self.picture.services.len();
+        let service = self.find(service);
+        let index = service.networks.len();
+        let address = |kind: usize| -> IpAddr {
+            let host = kind * 0x0100_0000 + index * 0x0001_0000 + 0x0200 + number;
+            Ipv4Addr::from(0x0a00_0000 + u32::try_from(host).unwrap()).into()
+        };
+        service.networks.push(id.clone());
+        service.vips.insert(id.clone(), address(1));
+        let owner = service.id.clone();
+        for task in self.picture.tasks.values_mut().filter(|task| task.service == owner) {
+            task.addresses.insert(id.clone(), address(0));
+        }
+        self
+    }
+
+    /// Makes a service the proxies of the default cluster, which hold these secrets as these files.
+    pub(crate) fn proxy(mut self, name: &str, secrets: &[(&str, &str)]) -> Self {
+        let mounted = |(name, target): &(&str, &str)| MountedSecret {
+            id: SecretId::new(*name),
+            name: (*name).to_owned(),
+            target: (*target).to_owned(),
+        };
+        self.find(name).secrets = secrets.iter().map(mounted).collect();
+        let proxy = ProxyService { name: ServiceName::new(name), care: Care::Owner };
+        self.proxies.insert(NodeCluster::default(), proxy);
+        self
+    }
+
+    fn find(&mut self, name: &str) -> &mut Service {
+        let wanted = id(name);
+        self.picture.services.get_mut(&wanted).unwrap_or_else(|| panic!("no service {name}"))
+    }
+
+    /// The first turn of its routing.
+    pub(crate) fn turn(&self) -> Turn {
+        let settings = routing::Settings {
+            share_hosts: ShareHosts::Any,
+            proxy_networks: BTreeSet::new(),
+            proxies: self.proxies.clone(),
+            linger: Duration::ZERO,
+        };
+        routing::route(&self.picture, &settings, &Turn::default(), SystemTime::UNIX_EPOCH)
+    }
+}
+
+/// What the Envoys of each node cluster are told.
+pub(crate) fn told(turn: &Turn) -> BTreeMap<NodeCluster, Vec<Resource>> {
+    let clusters = turn.routing.clusters.iter();
+    clusters.map(|(name, routes)| (name.clone(), resources(routes, &settings()))).collect()
 }
 
 pub(crate) fn host(name: &str) -> Host {
@@ -166,6 +235,6 @@ pub(crate) fn vip(service: &str) -> Endpoint {
     }
 }
 
-fn id(service: &str) -> ServiceId {
+pub(crate) fn id(service: &str) -> ServiceId {
     ServiceId::new(format!("id-of-{service}"))
 }
