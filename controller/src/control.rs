@@ -29,7 +29,7 @@ pub struct Control {
     routing: routing::Settings,
     envoy: envoy::Settings,
     /// The resources that no turn changes.
-    fixed: [Resource; 2],
+    fixed: [Arc<Resource>; 2],
     last: Turn,
     quarantine: Quarantine,
     told: BTreeSet<Problem>,
@@ -78,7 +78,7 @@ pub struct Outlets {
 impl Control {
     /// A loop that begins with the ledger that was kept.
     pub fn new(routing: routing::Settings, envoy: envoy::Settings, ledger: Ledger) -> Self {
-        let fixed = envoy::fixed(&envoy);
+        let fixed = envoy::fixed(&envoy).map(Arc::new);
         Self {
             routing,
             envoy,
@@ -139,7 +139,7 @@ impl Control {
         picture: &Picture,
         opinions: &Opinions,
         now: SystemTime,
-    ) -> (Turn, BTreeMap<NodeCluster, Vec<Resource>>) {
+    ) -> (Turn, BTreeMap<NodeCluster, Vec<Arc<Resource>>>) {
         loop {
             self.last.left_out = self.quarantine.left_out().into_keys().collect();
             let turn = routing::route(picture, &self.routing, &self.last, now);
@@ -163,10 +163,9 @@ impl Control {
         }
     }
 
-    fn resources(&self, routes: &Routes) -> Vec<Resource> {
-        let mut resources = envoy::routed(routes, &self.envoy);
-        resources.extend(self.fixed.iter().cloned());
-        resources
+    fn resources(&self, routes: &Routes) -> Vec<Arc<Resource>> {
+        let routed = envoy::routed(routes, &self.envoy).into_iter().map(Arc::new);
+        routed.chain(self.fixed.iter().cloned()).collect()
     }
 
     /// Logs each problem once, and its end.
@@ -195,8 +194,8 @@ fn by_cluster(routing: &Routing, picture: &Picture) -> BTreeMap<NodeCluster, Ser
 /// Hands the Envoys of each node cluster their resources, if these differ from what they have;
 /// `others` go to Envoys of a cluster that is not named.
 fn publish(
-    clusters: impl Iterator<Item = (NodeCluster, Vec<Resource>)>,
-    others: Vec<Resource>,
+    clusters: BTreeMap<NodeCluster, Vec<Arc<Resource>>>,
+    others: Vec<Arc<Resource>>,
     snapshots: &watch::Sender<Option<Arc<Snapshots>>>,
 ) {
     let last = snapshots.borrow().clone().unwrap_or_default();

@@ -137,9 +137,9 @@ enum Verdict {
 
 impl Plan {
     /// What these resources tell; `services` are those of the node cluster, left out or not.
-    pub(super) fn new(services: Services, resources: &[Resource]) -> Self {
+    pub(super) fn new(services: Services, resources: &[Arc<Resource>]) -> Self {
         let shared = resources.iter().filter(|it| matches!(it.kind, Kind::Listener | Kind::Routes));
-        let version = |it: &Resource| ((it.kind, it.name.clone()), it.version.clone());
+        let version = |it: &Arc<Resource>| ((it.kind, it.name.clone()), it.version.clone());
         Self { services, shared: shared.map(version).collect() }
     }
 }

@@ -93,15 +93,16 @@ impl PartialEq for Snapshot {
 
 impl Snapshot {
     /// Takes resources in any order. See [`Self::next`] for a snapshot that follows another.
-    pub fn new(resources: Vec<Resource>) -> Result<Self, Inconsistent> {
+    pub fn new(resources: Vec<impl Into<Arc<Resource>>>) -> Result<Self, Inconsistent> {
         Self::default().next(resources)
     }
 
     /// The snapshot of these resources. Those that `self` has in the same version are shared with
     /// it and not read again.
-    pub fn next(&self, resources: Vec<Resource>) -> Result<Self, Inconsistent> {
+    pub fn next(&self, resources: Vec<impl Into<Arc<Resource>>>) -> Result<Self, Inconsistent> {
         let mut next = Self::default();
         for resource in resources {
+            let resource: Arc<Resource> = resource.into();
             let (kind, name) = (resource.kind, resource.name.clone());
             let entry = match self.of(kind).entries.get(&name) {
                 Some(known) if known.resource.version == resource.version => known.clone(),
@@ -194,13 +195,13 @@ impl Set {
 }
 
 impl Entry {
-    fn read(resource: Resource) -> Result<Self, Inconsistent> {
+    fn read(resource: Arc<Resource>) -> Result<Self, Inconsistent> {
         let names = references::of(&resource).map_err(|error| Inconsistent::Undecodable {
             kind: resource.kind,
             name: resource.name.clone(),
             reason: error.to_string(),
         })?;
-        Ok(Self { resource: Arc::new(resource), names: Arc::new(names) })
+        Ok(Self { resource, names: Arc::new(names) })
     }
 }
 

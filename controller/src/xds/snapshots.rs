@@ -17,12 +17,11 @@ pub struct Snapshots {
 
 impl Snapshots {
     /// The snapshots of these resources. `others` are for Envoys of a node cluster that is not
-    /// named. What equals its snapshot in `self` is that one. Clusters are taken one at a time: each
-    /// brings the filter's code along, which is kept once.
-    pub fn next(
+    /// named. What equals its snapshot in `self` is that one.
+    pub fn next<R: Into<Arc<Resource>>>(
         &self,
-        clusters: impl IntoIterator<Item = (NodeCluster, Vec<Resource>)>,
-        others: Vec<Resource>,
+        clusters: impl IntoIterator<Item = (NodeCluster, Vec<R>)>,
+        others: Vec<R>,
     ) -> Result<Self, Inconsistent> {
         let others = following(&self.others, others)?;
         let clusters = clusters.into_iter().map(|(cluster, resources)| {
@@ -49,7 +48,7 @@ impl From<Snapshot> for Snapshots {
 
 fn following(
     last: &Arc<Snapshot>,
-    resources: Vec<Resource>,
+    resources: Vec<impl Into<Arc<Resource>>>,
 ) -> Result<Arc<Snapshot>, Inconsistent> {
     let next = last.next(resources)?;
     Ok(if next == **last { last.clone() } else { Arc::new(next) })
