@@ -55,11 +55,7 @@ impl TlsClient {
     pub fn new(proxy: SocketAddr, authority: &Authority) -> anyhow::Result<Self> {
         let mut authorities = RootCertStore::empty();
         authorities.add(CertificateDer::from_pem_slice(authority.pem().as_bytes())?)?;
-        Ok(Self {
-            proxy,
-            source: Ipv4Addr::LOCALHOST.into(),
-            authorities: Arc::new(authorities),
-        })
+        Ok(Self { proxy, source: Ipv4Addr::LOCALHOST.into(), authorities: Arc::new(authorities) })
     }
 
     /// The same client at another address.
@@ -113,7 +109,8 @@ impl TlsClient {
     /// Answers of a host without end, each on a connection of its own.
     pub fn fresh(self, host: &'static str) -> BoxStream<'static, anyhow::Result<Answer>> {
         let ask = async |client: &Self| client.get(host, "/ping").await;
-        stream::unfold(self, move |client| async move { Some((ask(&client).await, client)) }).boxed()
+        stream::unfold(self, move |client| async move { Some((ask(&client).await, client)) })
+            .boxed()
     }
 
     /// Answers of a host without end, on one connection for as long as the other side keeps it.

@@ -25,13 +25,10 @@ pub async fn s_client(proxy: SocketAddr, arguments: &[&str]) -> anyhow::Result<P
     run("openssl", own.iter().chain(arguments).copied()).await
 }
 
-/// Asks by curl, which speaks HTTP/2 and takes every certificate. A host is looked for at the proxy,
-/// whatever its port.
-pub async fn curl(proxy: SocketAddr, arguments: &[&str]) -> anyhow::Result<Printed> {
-    let to_proxy = format!("::{proxy}");
-    let own = ["--silent", "--show-error", "--insecure", "--noproxy", "*", "--connect-to"];
-    let own = own.into_iter().chain([to_proxy.as_str()]);
-    run("curl", own.chain(arguments.iter().copied())).await
+/// Asks by curl, which takes every certificate.
+pub async fn curl(arguments: &[&str]) -> anyhow::Result<Printed> {
+    let own = ["--silent", "--show-error", "--insecure", "--noproxy", "*"];
+    run("curl", own.iter().chain(arguments).copied()).await
 }
 
 /// Fails where curl is one that was built without HTTP/2.

@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 use waggle_tests::program::eventually;
-use waggle_tests::tls::programs::{curl, need_http2, s_client};
 use waggle_tests::tls::BOTH;
+use waggle_tests::tls::programs::{need_http2, s_client};
 
 use super::{CERT, Secured, metadata};
 
@@ -87,10 +87,11 @@ async fn a_default_backend_with_a_certificate_answers_for_unknown_names_and_none
     ensure!(seen.success && seen.text.contains(certificate.certificate.trim()), "{seen:?}");
     // By an address a client sends no name.
     let https = format!("https://{}/ping", at.stage.https);
-    let seen = curl(at.stage.https, &[&https]).await?;
+    let seen = at.stage.curl(&[&https]).await?;
     ensure!(seen.success && seen.text.contains("\"fallback\""), "{seen:?}");
     // Hosts with a certificate of their own stay on connections of their own.
-    let answer = at.client.connect("unknown.local", BOTH).await?.get("known.local", "/ping").await?;
+    let answer =
+        at.client.connect("unknown.local", BOTH).await?.get("known.local", "/ping").await?;
     ensure!(answer.status == 421, "{answer:?}");
     Ok(())
 }
@@ -116,7 +117,7 @@ async fn http2_and_http1_are_agreed_on_by_alpn() -> Result<()> {
     for (option, version) in [("--http2", "2"), ("--http1.1", "1.1"), ("--no-alpn", "1.1")] {
         let arguments = [option, "--output", "/dev/null", "--write-out", "%{http_version}"];
         let url = "https://a.local/ping";
-        let seen = curl(at.stage.https, &[arguments.as_slice(), &[url]].concat()).await?;
+        let seen = at.stage.curl(&[arguments.as_slice(), &[url]].concat()).await?;
         ensure!(seen.success && seen.text == version, "{option}: {seen:?}");
     }
     Ok(())
@@ -130,7 +131,8 @@ async fn tls_1_2_and_1_3_are_taken_and_1_1_is_refused() -> Result<()> {
     // At level 0 OpenSSL offers what it would not by itself.
     let offer = ["-servername", "a.local", "-cipher", "DEFAULT:@SECLEVEL=0"];
     for (option, version) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
-        let seen = s_client(at.stage.https, &[offer.as_slice(), &["-brief", option]].concat()).await?;
+        let seen =
+            s_client(at.stage.https, &[offer.as_slice(), &["-brief", option]].concat()).await?;
         let agreed = seen.text.contains(&format!("Protocol version: {version}"));
         ensure!(seen.success && agreed, "{option}: {seen:?}");
     }
