@@ -37,17 +37,17 @@ impl Authority {
 
     /// A certificate for hosts' names, separated by commas; wildcards may be among them.
     pub fn sign(&self, names: &str) -> anyhow::Result<Signed> {
-        self.issue(params(names)?)
+        self.issue(&params(names)?)
     }
 
     /// The same, valid until a day long past.
     pub fn sign_expired(&self, names: &str) -> anyhow::Result<Signed> {
         let mut params = params(names)?;
         params.not_after = date_time_ymd(2020, 1, 1);
-        self.issue(params)
+        self.issue(&params)
     }
 
-    fn issue(&self, params: CertificateParams) -> anyhow::Result<Signed> {
+    fn issue(&self, params: &CertificateParams) -> anyhow::Result<Signed> {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Signed { certificate: certificate.pem(), key: key.serialize_pem() })

@@ -48,7 +48,9 @@ async fn ssl_only_sends_plain_requests_to_https() -> Result<()> {
         (&["http://a.w.local/x?y"], "301 https://a.w.local/x?y"),
         // Clients that name a port of the plain kind come out at the usual one.
         (&["-H", "Host: only.local:80", "http://only.local/x"], "301 https://only.local/x"),
-        (&["-H", "Host: a.w.local:8080", "http://a.w.local/x"], "301 https://a.w.local/x"),
+        // Below a wildcard it is named: Envoy would keep the other one.
+        (&["-H", "Host: a.w.local:8080", "http://a.w.local/x"], "301 https://a.w.local:443/x"),
+        (&["-H", "Host: a.w.local:80", "http://a.w.local/x"], "301 https://a.w.local:443/x"),
         (&["--data", "x=y", "http://only.local/form"], "301 https://only.local/form"),
         (&["--head", "http://only.local/x"], "301 https://only.local/x"),
         // Nobody in front is believed.
