@@ -18,6 +18,7 @@ use waggle_tests::controller::problem_codes;
 use waggle_tests::engine::Builder;
 use waggle_tests::program::eventually;
 use waggle_tests::stage::{APP_PORT, BEHIND_TLS, Stage};
+use waggle_tests::tls::programs::self_signed;
 use waggle_tests::tls::{BOTH, Greeting, TlsFront};
 
 use super::tls::metadata;
@@ -193,6 +194,20 @@ async fn a_name_of_the_tasks_is_called_and_has_to_be_proved() -> Result<()> {
     let greeted = front.greetings();
     ensure!(greeted.iter().all(|it| *it == greeting("tasks.internal", "http/1.1")), "{greeted:?}");
     nothing_else_is_harmed(&stage).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_signed_itself_may_be_the_authority() -> Result<()> {
+    let (mut stage, _) = start().await?;
+    let certificate = self_signed("tasks.internal").await?;
+    stage.mount("tasks", &certificate.certificate)?;
+    let labels =
+        [REQUIRED, ("waggle.backend_ca", "tasks"), ("waggle.backend_name", "tasks.internal")];
+    let builder = secure(&stage, "own", "own.local", &labels);
+    let _front = deploy(&mut stage, builder, &certificate).await?;
+    let answer = ask(&stage, "own.local").await?;
+    ensure!(answer.status == 200 && metadata(&answer) == "own", "{answer:?}");
+    Ok(())
 }
 
 /// An application that speaks HTTP/2 only, and tells which version a request came by.

@@ -7,6 +7,7 @@ use anyhow::{Context, bail, ensure};
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::authority::Signed;
 use crate::program::DEADLINE;
 
 /// What a program printed, and whether it was content.
@@ -29,6 +30,23 @@ pub async fn s_client(proxy: SocketAddr, arguments: &[&str]) -> anyhow::Result<P
 pub async fn curl(arguments: &[&str]) -> anyhow::Result<Printed> {
     let own = ["--silent", "--show-error", "--insecure", "--noproxy", "*"];
     run("curl", own.iter().chain(arguments).copied()).await
+}
+
+/// A certificate for a name that has signed itself, made as the examples tell users to.
+pub async fn self_signed(name: &str) -> anyhow::Result<Signed> {
+    let (subject, alternative) = (format!("/CN={name}"), format!("subjectAltName=DNS:{name}"));
+    let made = run(
+        "openssl",
+        ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+            .into_iter()
+            .chain(["-days", "30", "-subj", &subject, "-addext", &alternative, "-keyout", "-"]),
+    )
+    .await?;
+    let at = |begin| made.text.find(begin).with_context(|| format!("no {begin}: {made:?}"));
+    let (key, certificate) = (at("-----BEGIN PRIVATE KEY")?, at("-----BEGIN CERTIFICATE")?);
+    let part = |from: usize, to: usize| made.text.get(from..to).unwrap_or_default().to_owned();
+    ensure!(key < certificate, "{made:?}");
+    Ok(Signed { certificate: part(certificate, made.text.len()), key: part(key, certificate) })
 }
 
 /// Fails where curl is one that was built without HTTP/2.
