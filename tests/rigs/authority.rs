@@ -1,6 +1,6 @@
-//! Certificates for mutual TLS between controller and Envoy.
+//! Certificates: for mutual TLS between controller and Envoy, for hosts, for tasks.
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 
 /// An authority that signs certificates.
 #[derive(Debug)]
@@ -35,11 +35,25 @@ impl Authority {
         &self.pem
     }
 
-    /// A certificate for a host's name.
-    pub fn sign(&self, name: &str) -> anyhow::Result<Signed> {
+    /// A certificate for hosts' names, separated by commas; wildcards may be among them.
+    pub fn sign(&self, names: &str) -> anyhow::Result<Signed> {
+        self.issue(&params(names)?)
+    }
+
+    /// The same, valid until a day long past.
+    pub fn sign_expired(&self, names: &str) -> anyhow::Result<Signed> {
+        let mut params = params(names)?;
+        params.not_after = date_time_ymd(2020, 1, 1);
+        self.issue(&params)
+    }
+
+    fn issue(&self, params: &CertificateParams) -> anyhow::Result<Signed> {
         let key = KeyPair::generate()?;
-        let certificate =
-            CertificateParams::new([name.to_owned()])?.signed_by(&key, &self.issuer)?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Signed { certificate: certificate.pem(), key: key.serialize_pem() })
     }
+}
+
+fn params(names: &str) -> anyhow::Result<CertificateParams> {
+    Ok(CertificateParams::new(names.split(',').map(ToOwned::to_owned).collect::<Vec<_>>())?)
 }

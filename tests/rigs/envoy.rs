@@ -109,6 +109,11 @@ impl Envoy {
         self.admin
     }
 
+    /// Ends it by SIGKILL.
+    pub fn end(&mut self) {
+        self.process.end();
+    }
+
     /// The process's ID.
     pub fn id(&self) -> u32 {
         self.process.id()

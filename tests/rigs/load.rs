@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::ensure;
+use futures::stream::{self, BoxStream, StreamExt};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::client::Client;
+use crate::client::{Answer, Client};
 use crate::program::eventually;
 
 /// How long one request may take.
@@ -23,17 +24,29 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts it; call it where a runtime is.
+    /// Starts it, of four clients; call it where a runtime is.
     pub fn start(client: &Client, host: &'static str) -> Self {
+        let ask = async |client: &Client| client.get(host, "/ping").await;
+        let answers = |client: Client| {
+            stream::unfold(client, move |client| async move { Some((ask(&client).await, client)) })
+        };
+        Self::of((0..4).map(|_| answers(client.clone()).boxed()))
+    }
+
+    /// Starts it, with these clients: each asks when its next answer is wanted.
+    pub fn of(
+        clients: impl IntoIterator<Item = BoxStream<'static, anyhow::Result<Answer>>>,
+    ) -> Self {
         let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let clients = (0..4)
-            .map(|_| {
-                let (client, stop, done) = (client.clone(), Arc::clone(&stop), Arc::clone(&done));
+        let clients = clients
+            .into_iter()
+            .map(|mut client| {
+                let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
                 tokio::spawn(async move {
                     let mut failed = Vec::new();
                     while !stop.load(Ordering::Relaxed) {
-                        match timeout(ANSWER, client.get(host, "/ping")).await {
-                            Ok(Ok(answer)) if answer.status == 200 => {}
+                        match timeout(ANSWER, client.next()).await {
+                            Ok(Some(Ok(answer))) if answer.status == 200 => {}
                             other => failed.push(format!("{other:?}")),
                         }
                         done.fetch_add(1, Ordering::Relaxed);

@@ -49,6 +49,12 @@ impl Process {
         self.child.id()
     }
 
+    /// Ends it by SIGKILL.
+    pub fn end(&mut self) {
+        let _already_gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+
     /// Whether it runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
@@ -70,8 +76,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _already_gone = self.child.kill();
-        let _reaped = self.child.wait();
+        self.end();
     }
 }
 

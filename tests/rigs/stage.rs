@@ -12,9 +12,14 @@ use crate::controller::{Controller, endpoints};
 use crate::engine::{Builder, Engine, Service};
 use crate::envoy::{Envoy, members};
 use crate::program::{eventually, free_address};
+use crate::tls::TlsFront;
+use crate::tls::programs::{Printed, curl};
 
 /// The port on which applications listen, each at an address of its own.
 pub const APP_PORT: u16 = 8080;
+
+/// The port on which an application takes plain requests that speaks TLS on [`APP_PORT`].
+pub const BEHIND_TLS: u16 = 8081;
 
 /// A Swarm without Docker, with a proxy before it.
 pub struct Stage {
@@ -93,6 +98,31 @@ impl Stage {
         self.backends.serve(&service, APP_PORT).await?;
         self.settle().await?;
         Ok(service)
+    }
+
+    /// Runs the application for a service's tasks, each behind TLS with this certificate.
+    pub async fn serve_tls(
+        &mut self,
+        service: &Service,
+        certificate: &Signed,
+        protocols: &[&str],
+    ) -> anyhow::Result<Vec<TlsFront>> {
+        self.backends.serve(service, BEHIND_TLS).await?;
+        let mut fronts = Vec::new();
+        for task in service.tasks() {
+            let (address, behind) = ((task.address(), APP_PORT), (task.address(), BEHIND_TLS));
+            fronts.push(TlsFront::start(address, certificate, protocols, behind.into()).await?);
+        }
+        Ok(fronts)
+    }
+
+    /// Asks by curl, which finds every host at the proxy: at the ports that users publish, 80 and
+    /// 443, and at 8443. It takes every certificate.
+    pub async fn curl(&self, arguments: &[&str]) -> anyhow::Result<Printed> {
+        let (http, https) = (self.http, self.https);
+        let ways = [format!(":80:{http}"), format!(":443:{https}"), format!(":8443:{https}")];
+        let ways = ways.iter().flat_map(|way| ["--connect-to", way]);
+        curl(&ways.chain(arguments.iter().copied()).collect::<Vec<_>>()).await
     }
 
     /// Waits until the controller has seen the Swarm as it is now, and Envoy has the endpoints that

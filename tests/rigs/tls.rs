@@ -1,16 +1,17 @@
 //! TLS on both sides of the proxy: clients that look closely, and applications that speak TLS.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
+use futures::stream::{self, BoxStream, StreamExt};
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::client::conn::{http1, http2};
 use hyper::header::HOST;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -20,10 +21,16 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::authority::{Authority, Signed};
 use crate::client::Answer;
 
+pub mod programs;
+
+/// What browsers offer.
+pub const BOTH: &[&str] = &["h2", "http/1.1"];
+
 /// A client of a proxy that believes one authority.
 #[derive(Debug, Clone)]
 pub struct TlsClient {
     proxy: SocketAddr,
+    source: IpAddr,
     authorities: Arc<RootCertStore>,
 }
 
@@ -48,7 +55,13 @@ impl TlsClient {
     pub fn new(proxy: SocketAddr, authority: &Authority) -> anyhow::Result<Self> {
         let mut authorities = RootCertStore::empty();
         authorities.add(CertificateDer::from_pem_slice(authority.pem().as_bytes())?)?;
-        Ok(Self { proxy, authorities: Arc::new(authorities) })
+        Ok(Self { proxy, source: Ipv4Addr::LOCALHOST.into(), authorities: Arc::new(authorities) })
+    }
+
+    /// The same client at another address.
+    #[must_use]
+    pub fn at(self, source: IpAddr) -> Self {
+        Self { source, ..self }
     }
 
     /// Connects and shakes hands: for this name, offering these protocols.
@@ -61,7 +74,9 @@ impl TlsClient {
             .with_root_certificates(Arc::clone(&self.authorities))
             .with_no_client_auth();
         config.alpn_protocols = protocols.iter().map(|it| it.as_bytes().to_vec()).collect();
-        let stream = TcpStream::connect(self.proxy).await?;
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((self.source, 0).into())?;
+        let stream = socket.connect(self.proxy).await?;
         let name = ServerName::try_from(name.to_owned())?;
         Ok(TlsConnector::from(Arc::new(config)).connect(name, stream).await?)
     }
@@ -88,8 +103,50 @@ impl TlsClient {
 
     /// `GET` on a connection of its own, for the host that the request names.
     pub async fn get(&self, host: &str, path: &str) -> anyhow::Result<Answer> {
-        self.connect(host, &["h2", "http/1.1"]).await?.get(host, path).await
+        self.connect(host, BOTH).await?.get(host, path).await
     }
+
+    /// Answers of a host without end, each on a connection of its own.
+    pub fn fresh(self, host: &'static str) -> BoxStream<'static, anyhow::Result<Answer>> {
+        let ask = async |client: &Self| client.get(host, "/ping").await;
+        stream::unfold(self, move |client| async move { Some((ask(&client).await, client)) })
+            .boxed()
+    }
+
+    /// Answers of a host without end, on one connection for as long as the other side keeps it.
+    pub fn kept(
+        self,
+        host: &'static str,
+        protocol: &'static str,
+    ) -> BoxStream<'static, anyhow::Result<Answer>> {
+        let start: (Self, Option<Connection>) = (self, None);
+        stream::unfold(start, move |(client, mut kept)| async move {
+            let answer = client.get_on(&mut kept, host, protocol).await;
+            Some((answer, (client, kept)))
+        })
+        .boxed()
+    }
+
+    async fn get_on(
+        &self,
+        kept: &mut Option<Connection>,
+        host: &str,
+        protocol: &str,
+    ) -> anyhow::Result<Answer> {
+        if let Some(connection) = kept {
+            match connection.get(host, "/ping").await {
+                // The other side had ended it: the request was never sent.
+                Err(error) if is_unsent(&error) => {}
+                answer => return answer,
+            }
+        }
+        kept.insert(self.connect(host, &[protocol]).await?).get(host, "/ping").await
+    }
+}
+
+fn is_unsent(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<hyper::Error>();
+    error.is_some_and(|error| error.is_canceled() || error.is_closed())
 }
 
 impl Connection {

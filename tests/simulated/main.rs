@@ -1,11 +1,13 @@
 //! The product on loopback: a simulated engine, the real controller, the real Envoy with the real
 //! filter, and real applications.
 
+mod backend_tls;
 mod headers;
 mod manage;
 mod modes;
 mod outages;
 mod problems;
+mod redirects;
 mod sessions;
 mod silence;
 mod source;

@@ -10,7 +10,8 @@
 //! | `/forge` | 200 with debug headers that only the proxy should set |
 //!
 //! `LISTEN` (`0.0.0.0:8080`), `INSTANCE` (the host name), `VERSION` (`0.1`) and `METADATA` (empty)
-//! set it up. On SIGTERM it stops listening, finishes what it serves for at most a second, and ends.
+//! set it up. With `TLS_CERT` and `TLS_KEY` (files, PEM) it takes TLS too, at `TLS_LISTEN`
+//! (`0.0.0.0:8443`). On SIGTERM it stops listening, finishes what it serves for at most a second, and ends.
 
 use std::convert::Infallible;
 use std::env;
@@ -34,6 +35,7 @@ use tokio::time::{sleep, timeout};
 use crate::answer::{Identity, answer};
 
 mod answer;
+mod tls;
 
 /// How long the requests in flight may go on after SIGTERM.
 const GRACE: Duration = Duration::from_secs(1);
@@ -46,6 +48,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         metadata: setting("METADATA", String::new),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if let (Ok(chain), Ok(key)) = (env::var("TLS_CERT"), env::var("TLS_KEY")) {
+        let secure: SocketAddr = setting("TLS_LISTEN", || "0.0.0.0:8443".into()).parse()?;
+        runtime.spawn(async move {
+            if let Err(fault) = tls::serve(secure, chain.as_ref(), key.as_ref(), listen).await {
+                eprintln!("no TLS at {secure}: {fault}");
+            }
+        });
+    }
     runtime.block_on(serve(listen, Arc::new(identity)))
 }
 

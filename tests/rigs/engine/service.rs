@@ -220,6 +220,12 @@ impl Service {
         self.update(|spec| drop(spec.labels.insert(key.into(), value.into())));
     }
 
+    /// Sets several labels of the service at once; no task is touched.
+    pub fn set_labels<'a>(&self, labels: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        let labels = labels.into_iter().map(|(key, value)| (key.into(), value.into()));
+        self.update(|spec| spec.labels.extend(labels));
+    }
+
     /// Removes a label of the service; no task is touched.
     pub fn remove_label(&self, key: &str) {
         self.update(|spec| drop(spec.labels.remove(key)));

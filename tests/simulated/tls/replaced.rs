@@ -1,0 +1,130 @@
+//! A certificate is replaced, and no client notices.
+
+use anyhow::{Result, ensure};
+use futures::stream::{self, BoxStream, StreamExt};
+use waggle_tests::authority::Signed;
+use waggle_tests::client::Answer;
+use waggle_tests::controller::Controller;
+use waggle_tests::engine::Service;
+use waggle_tests::envoy::Envoy;
+use waggle_tests::load::Load;
+use waggle_tests::program::{eventually, free_address};
+use waggle_tests::tls::{BOTH, TlsClient};
+
+use super::broken::slow;
+use super::{CERT, KEY, Secured};
+
+/// Requests for `web.local` on new connections and on kept ones.
+fn load(client: &TlsClient) -> Load {
+    let kept = ["h2", "http/1.1"].map(|protocol| client.clone().kept("web.local", protocol));
+    Load::of(kept.into_iter().chain([client.clone().fresh("web.local")]))
+}
+
+/// Labels a service with another certificate.
+fn relabel(service: &Service, name: &str) {
+    service.set_labels([(CERT, &*format!("{name}.cert")), (KEY, &format!("{name}.key"))]);
+}
+
+async fn wait_shown(client: &TlsClient, certificate: &Signed) -> Result<()> {
+    eventually("the certificate is shown", async || {
+        let connection = client.connect("web.local", BOTH).await?;
+        Ok(connection.is_with(certificate)?.then_some(()))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_certificate_costs_no_request_and_no_connection_of_others() -> Result<()> {
+    let mut at = Secured::start().await?;
+    let (web, other) = (at.service("web", "web.local")?, at.service("other", "other.local")?);
+    let web = at.deploy(web, "web.local").await?;
+    at.deploy(other, "other.local").await?;
+    let certificates = [at.authority.sign("web.local")?, at.authority.sign("web.local")?];
+    for (name, certificate) in ["web2", "web3"].iter().zip(&certificates) {
+        at.stage.mount_certificate(name, certificate)?;
+    }
+
+    let load = load(&at.client);
+    load.go_on(50).await?;
+    for (name, certificate) in ["web2", "web3"].iter().zip(&certificates) {
+        let (others, own) = (slow(&at, "other.local").await?, slow(&at, "web.local").await?);
+        relabel(&web, name);
+        wait_shown(&at.client, certificate).await?;
+        load.go_on(100).await?;
+        let again = others.await??.get("other.local", "/ping").await?;
+        ensure!(again.status == 200, "{again:?}");
+        // This one may be ended after its answer, but not before.
+        own.await??;
+    }
+    load.end().await
+}
+
+/// A proxy beside the stage's: the same Swarm, ports of its own.
+struct Second {
+    controller: Controller,
+    envoy: Envoy,
+    client: TlsClient,
+}
+
+impl Second {
+    fn start(at: &Secured) -> Result<Self> {
+        let (http, https) = (free_address()?.port(), free_address()?);
+        let port = https.port().to_string();
+        let arguments = ["--https-port", &port, "--proxy-service", "proxy"];
+        let controller = Controller::start(&at.stage.engine.url(), http, &arguments)?;
+        let mut envoy = Envoy::start(controller.xds(), "envoy-2", 1)?;
+        envoy.wait_ready()?;
+        let client = TlsClient::new(https, &at.authority)?;
+        Ok(Self { controller, envoy, client })
+    }
+}
+
+/// Answers of whichever proxy gives one: a client that goes to the other where one is away.
+fn either(clients: [TlsClient; 2], protocol: &'static str) -> BoxStream<'static, Result<Answer>> {
+    let [one, other] = clients.map(|client| client.kept("web.local", protocol));
+    stream::unfold((one, other), |(mut one, mut other)| async move {
+        match one.next().await? {
+            Ok(answer) => Some((Ok(answer), (one, other))),
+            Err(_away) => Some((other.next().await?, (other, one))),
+        }
+    })
+    .boxed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_two_proxies_that_are_replaced_in_turn_no_request_fails() -> Result<()> {
+    let mut at = Secured::start().await?;
+    let web = at.service("web", "web.local")?;
+    let web = at.deploy(web, "web.local").await?;
+    let mut second = Second::start(&at)?;
+    eventually("the second takes TLS", async || {
+        Ok(second.client.handshake("web.local", BOTH).await.ok().map(drop))
+    })
+    .await?;
+    let clients = [at.client.clone(), second.client.clone()];
+    let certificate = at.authority.sign("web.local")?;
+
+    let load = Load::of(["h2", "http/1.1"].map(|protocol| either(clients.clone(), protocol)));
+    load.go_on(50).await?;
+    // Mounting a secret replaces the proxies' tasks, one after the other.
+    at.stage.mount_certificate("web2", &certificate)?;
+    for (envoy, controller, client) in [
+        (&mut at.stage.envoy, &at.stage.controller, &at.client),
+        (&mut second.envoy, &second.controller, &second.client),
+    ] {
+        envoy.end();
+        load.go_on(20).await?;
+        *envoy = Envoy::start(controller.xds(), "envoy", 1)?;
+        envoy.wait_ready()?;
+        eventually("it takes TLS again", async || {
+            Ok(client.handshake("web.local", BOTH).await.ok().map(drop))
+        })
+        .await?;
+    }
+    relabel(&web, "web2");
+    for client in &clients {
+        wait_shown(client, &certificate).await?;
+    }
+    load.go_on(50).await?;
+    load.end().await
+}
