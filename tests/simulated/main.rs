@@ -1,13 +1,18 @@
 //! The product on loopback: a simulated engine, the real controller, the real Envoy with the real
 //! filter, and real applications.
 
+mod balancing;
+mod clusters;
+mod grpc;
 mod headers;
 mod manage;
 mod modes;
 mod outages;
+mod paths;
 mod problems;
 mod sessions;
 mod silence;
 mod source;
 mod tls;
 mod updates;
+mod websockets;
