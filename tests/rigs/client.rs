@@ -1,14 +1,14 @@
 //! An HTTP client that keeps its connections, and a cookie jar.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Context;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
-use hyper::{Request, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::client::legacy::Client as Pooled;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -41,6 +41,17 @@ impl Client {
         Self::Http1(Box::new(Pooled::builder(TokioExecutor::new()).build_http()), proxy)
     }
 
+    /// A client that comes from this address of the machine, each time on a new connection.
+    pub fn at(source: IpAddr, proxy: SocketAddr) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_local_address(Some(source));
+        // What is left of closed connections must not keep a proxy from these ports.
+        connector.set_reuse_address(true);
+        let pooled =
+            Pooled::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        Self::Http1(Box::new(pooled), proxy)
+    }
+
     /// A client that speaks HTTP/2 from the first byte.
     pub async fn http2(proxy: SocketAddr) -> anyhow::Result<Self> {
         let stream = TokioIo::new(TcpStream::connect(proxy).await?);
@@ -61,13 +72,30 @@ impl Client {
         path: &str,
         headers: &[(&str, &[u8])],
     ) -> anyhow::Result<Answer> {
+        self.send(Method::GET, host, path, headers, Bytes::new()).await
+    }
+
+    /// `POST` of a body.
+    pub async fn post(&self, host: &str, path: &str, body: &[u8]) -> anyhow::Result<Answer> {
+        self.send(Method::POST, host, path, &[], Bytes::copy_from_slice(body)).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        host: &str,
+        path: &str,
+        headers: &[(&str, &[u8])],
+        body: Bytes,
+    ) -> anyhow::Result<Answer> {
         let mut request = match self {
             Self::Http1(_, proxy) => {
-                Request::get(format!("http://{proxy}{path}")).header(HOST, host)
+                Request::builder().uri(format!("http://{proxy}{path}")).header(HOST, host)
             }
-            Self::Http2(_) => Request::get(format!("http://{host}{path}")),
+            Self::Http2(_) => Request::builder().uri(format!("http://{host}{path}")),
         }
-        .body(Full::default())?;
+        .method(method)
+        .body(Full::new(body))?;
         for (name, value) in headers {
             let name: HeaderName = name.parse()?;
             request.headers_mut().append(name, HeaderValue::from_bytes(value)?);

@@ -98,9 +98,10 @@ fn existing(mut paths: impl Iterator<Item = PathBuf>, name: &str) -> anyhow::Res
     paths.find(|path| path.is_file()).with_context(|| format!("{name} is not built: make programs"))
 }
 
-/// A loopback address that was free a moment ago.
+/// A loopback address whose port was free a moment ago, on all addresses of the machine.
 pub fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+    let port = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?.local_addr()?.port();
+    Ok((Ipv4Addr::LOCALHOST, port).into())
 }
 
 /// A page of a local status server: the body of a 200.

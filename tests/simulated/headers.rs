@@ -4,10 +4,10 @@ use anyhow::{Context, Result, ensure};
 use waggle_tests::client::Answer;
 use waggle_tests::stage::{APP_PORT, Stage};
 
-const OF_EVERY_ANSWER: [&str; 3] = ["x-request-id", "x-proxy-id", "x-server-info"];
-const OF_THE_TASK: [&str; 2] = ["x-upstream-addr", "x-upstream-response-time"];
+pub(crate) const OF_EVERY_ANSWER: [&str; 3] = ["x-request-id", "x-proxy-id", "x-server-info"];
+pub(crate) const OF_THE_TASK: [&str; 2] = ["x-upstream-addr", "x-upstream-response-time"];
 
-fn has(answer: &Answer, names: &[&str]) -> Result<()> {
+pub(crate) fn has(answer: &Answer, names: &[&str]) -> Result<()> {
     for name in names {
         let values = answer.headers.get_all(*name).iter().count();
         ensure!(values == 1, "{values} times {name} in {answer:?}");

@@ -2,10 +2,14 @@
 //! filter, and real applications.
 
 mod backend_tls;
+mod balancing;
+mod clusters;
+mod grpc;
 mod headers;
 mod manage;
 mod modes;
 mod outages;
+mod paths;
 mod problems;
 mod redirects;
 mod sessions;
@@ -13,3 +17,4 @@ mod silence;
 mod source;
 mod tls;
 mod updates;
+mod websockets;

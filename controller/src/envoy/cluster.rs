@@ -52,6 +52,8 @@ pub(super) fn resource(name: &PoolName, pool: &Pool, limits: &Limits) -> Resourc
         common_lb_config: Some(cluster::cluster::CommonLbConfig {
             // Never to an endpoint that is known to be bad, however few are left.
             healthy_panic_threshold: Some(Percent { value: 0.0 }),
+            // By default the second task that fails within a second is asked for the rest of it.
+            update_merge_window: pool.options.ejection.map(|_| seconds(0)),
             ..Default::default()
         }),
         // An endpoint that is gone is gone, whatever a health check says.

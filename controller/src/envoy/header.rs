@@ -9,6 +9,9 @@ use waggle_filter::info;
 
 use super::Settings;
 
+/// Tells a task which context root was stripped.
+pub(super) const FORWARDED_PREFIX: &str = "x-forwarded-prefix";
+
 /// The debug headers that the filter sets, from what it learns of the endpoint.
 const UPSTREAM_HEADERS: [&str; 2] = [info::UPSTREAM_ADDR, info::UPSTREAM_RESPONSE_TIME];
 
@@ -21,8 +24,10 @@ const PROXY_HEADERS: [&str; 2] = ["x-proxy-id", "x-server-info"];
 const REQUEST_ID: &str = r#"%COALESCE({"operators":[{"command":"CEL","param":"size(request.headers['x-request-id']) <= 128 && request.headers['x-request-id'].matches('^[0-9A-Za-z._-]+$') ? request.headers['x-request-id'] : request.headers['']"},"UNIQUE_ID"]})%"#;
 
 /// What happens to a request's headers before any filter sees them.
-pub(super) fn early_mutations() -> Vec<HeaderMutation> {
-    let ours = [PIN_HEADER].into_iter().chain(UPSTREAM_HEADERS).chain(PROXY_HEADERS);
+pub(super) fn early_mutations(settings: &Settings) -> Vec<HeaderMutation> {
+    // What a client has to say of prefixes is for a proxy in front that may be believed.
+    let forged = (settings.trusted_hops == 0).then_some(FORWARDED_PREFIX);
+    let ours = [PIN_HEADER].into_iter().chain(UPSTREAM_HEADERS).chain(PROXY_HEADERS).chain(forged);
     let request_id = HeaderValueOption {
         append_action: HeaderAppendAction::OverwriteIfExists.into(),
         ..set("x-request-id", REQUEST_ID)

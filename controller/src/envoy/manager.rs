@@ -56,7 +56,9 @@ pub(super) fn of(routes: &str, settings: &Settings) -> hcm::HttpConnectionManage
         append_x_forwarded_port: true,
         early_header_mutation_extensions: vec![core::TypedExtensionConfig {
             name: "waggle.request_headers".to_owned(),
-            typed_config: Some(pack_any(HeaderMutation { mutations: header::early_mutations() })),
+            typed_config: Some(pack_any(HeaderMutation {
+                mutations: header::early_mutations(settings),
+            })),
         }],
         // A client's own ID is kept as it is; `header::early_mutations` saw that it is well-formed.
         preserve_external_request_id: true,

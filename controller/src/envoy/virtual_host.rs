@@ -130,7 +130,7 @@ fn to_pool(
 ) -> [route::Route; 2] {
     let action = action(root, way, pool, patience);
     let forwarded_prefix = (action.regex_rewrite.is_some())
-        .then(|| header::set("x-forwarded-prefix", &root.as_str().replace('%', "%%")));
+        .then(|| header::set(header::FORWARDED_PREFIX, &root.as_str().replace('%', "%%")));
     let any_method = route::Route {
         r#match: Some(under(path)),
         action: Some(route::route::Action::Route(action.clone())),

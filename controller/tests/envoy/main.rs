@@ -12,7 +12,7 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use waggle_controller::envoy::{FilterCode, Kind, Resource, resources};
+use waggle_controller::envoy::{FilterCode, Kind, Resource, Settings, resources};
 use waggle_controller::routing::{Connections, Routes};
 use waggle_filter::config::InfoHeaders;
 use world::{VIP_ADDRESS, any_other, host, labelled, pool, routing, settings, sticky, task, vip};
@@ -99,6 +99,16 @@ fn hidden_debug_headers_leave_no_trace() {
     assert_eq!(routes["http"]["virtual_hosts"][0]["typed_per_filter_config"], Value::Null);
     let mappers = manager["local_reply_config"]["mappers"].to_string();
     assert!(!mappers.contains("x-proxy-id"), "{mappers}");
+}
+
+#[test]
+fn only_a_proxy_in_front_may_tell_a_prefix() {
+    for (trusted_hops, removed) in [(0, true), (1, false)] {
+        let settings = Settings { trusted_hops, ..settings() };
+        let resources = resources(&Routes::default(), &settings);
+        let listener = printed(&resources, Kind::Listener)["http"].to_string();
+        assert_eq!(listener.contains(r#"{"remove":"x-forwarded-prefix"}"#), removed, "{listener}");
+    }
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! What the application answers: a pure function of the request's head and the time.
 
+use std::convert::Infallible;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
+use hyper::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 use hyper::http::request::Parts;
-use hyper::{Response, StatusCode};
+use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 
 /// The longest that `/sleep/MS` waits.
@@ -43,22 +45,63 @@ struct Ping<'a> {
     request_id: &'a str,
 }
 
-type Reply = Response<Full<Bytes>>;
+#[derive(Serialize)]
+struct Echo<'a> {
+    instance: &'a str,
+    method: &'a str,
+    path: &'a str,
+    protocol: String,
+    headers: Vec<(&'a str, String)>,
+    body_bytes: usize,
+}
 
-/// The response to a request, and how long to wait before it is sent.
-pub(crate) fn answer(head: &Parts, identity: &Identity, now: SystemTime) -> (Duration, Reply) {
+/// A response; some have trailers.
+pub(crate) type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
+
+/// What a request makes of the application from then on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Every request gets this status.
+    Break(StatusCode),
+    /// Requests are answered again.
+    Mend,
+}
+
+impl Command {
+    /// The command that a request gives, if it gives one.
+    pub(crate) fn of(head: &Parts) -> Option<Self> {
+        let path = Some(head.uri.path()).filter(|_| head.method == Method::POST)?;
+        match path {
+            "/mend" => Some(Self::Mend),
+            _ => final_status(number_after(path, "/break/")?).map(Self::Break),
+        }
+    }
+}
+
+/// The response to a request with a body of so many bytes, and how long to wait before it is sent.
+pub(crate) fn answer(
+    head: &Parts,
+    body_bytes: usize,
+    identity: &Identity,
+    now: SystemTime,
+) -> (Duration, Reply) {
     let path = head.uri.path();
+    if is_grpc(&head.headers) {
+        return (Duration::ZERO, grpc(path));
+    }
     let reply = match path {
-        "/" => text(format!("Hello from {}, version {}.\n", identity.instance, identity.version)),
         "/ping" => ping(&head.headers, identity, now),
-        "/headers" => json(&pairs(&head.headers)),
+        "/headers" => typed("application/json", headers_as_json(&head.headers)),
         "/forge" => forge(),
         _ => {
             if let Some(delay) = number_after(path, "/sleep/") {
                 let delay = Duration::from_millis(delay).min(LONGEST_SLEEP);
                 return (delay, text(format!("slept {} ms\n", delay.as_millis())));
             }
-            number_after(path, "/status/").map_or_else(|| status(StatusCode::NOT_FOUND), wanted)
+            match number_after(path, "/status/") {
+                Some(code) => status(final_status(code).unwrap_or(StatusCode::BAD_REQUEST)),
+                None => echo(head, body_bytes, identity),
+            }
         }
     };
     (Duration::ZERO, reply)
@@ -96,6 +139,48 @@ fn session(headers: &HeaderMap) -> Option<&[u8]> {
         .find_map(|pair| pair.trim_ascii().strip_prefix(b"session="))
 }
 
+/// Everything that came.
+fn echo(head: &Parts, body_bytes: usize, identity: &Identity) -> Reply {
+    json(&Echo {
+        instance: &identity.instance,
+        method: head.method.as_str(),
+        path: head.uri.path_and_query().map_or("", |it| it.as_str()),
+        protocol: format!("{:?}", head.version),
+        headers: pairs(&head.headers),
+        body_bytes,
+    })
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// gRPC's health check says "serving"; any other call is not implemented. The status of a call comes
+/// after the message, in the trailers.
+fn grpc(path: &str) -> Reply {
+    let status = |code: &'static str| ("grpc-status", HeaderValue::from_static(code));
+    let mut reply = if path == "/grpc.health.v1.Health/Check" {
+        // Not compressed, two bytes long: field 1, status SERVING (1).
+        let message = Bytes::from_static(&[0, 0, 0, 0, 2, 8, 1]);
+        let (name, value) = status("0");
+        let trailers = HeaderMap::from_iter([(HeaderName::from_static(name), value)]);
+        let trailers = std::future::ready(Some(Ok(trailers)));
+        Response::new(Full::from(message).with_trailers(trailers).boxed_unsync())
+    } else {
+        let (name, value) = status("12");
+        let mut reply = Response::new(Full::default().boxed_unsync());
+        reply.headers_mut().insert(name, value);
+        reply
+    };
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    reply
+}
+
+/// All headers as a JSON list of `[name, value]`.
+pub(crate) fn headers_as_json(headers: &HeaderMap) -> String {
+    json_line(&pairs(headers))
+}
+
 /// Headers in the order of their first line, repeated ones together. A value that is not UTF-8 is
 /// written with its bytes escaped (`\xff`).
 fn pairs(headers: &HeaderMap) -> Vec<(&str, String)> {
@@ -122,51 +207,62 @@ fn number_after<N: std::str::FromStr>(path: &str, prefix: &str) -> Option<N> {
     path.strip_prefix(prefix)?.parse().ok()
 }
 
-/// The status asked for, if it can be the final one of a response.
-fn wanted(code: u16) -> Reply {
-    let final_status = StatusCode::from_u16(code).ok().filter(|code| !code.is_informational());
-    status(final_status.unwrap_or(StatusCode::BAD_REQUEST))
+/// The status of this number, if it can be the final one of a response.
+fn final_status(code: u16) -> Option<StatusCode> {
+    StatusCode::from_u16(code).ok().filter(|code| !code.is_informational())
 }
 
-fn status(code: StatusCode) -> Reply {
+/// A response of this status that says no more.
+pub(crate) fn status(code: StatusCode) -> Reply {
     let mut reply = text(format!("{code}\n"));
     *reply.status_mut() = code;
     reply
 }
 
-fn text(body: String) -> Reply {
+/// A text for people.
+pub(crate) fn text(body: String) -> Reply {
     typed("text/plain; charset=utf-8", body)
 }
 
 fn json(value: &impl Serialize) -> Reply {
-    // Strings and lists of strings always serialise.
-    typed("application/json", serde_json::to_string(value).unwrap_or_default() + "\n")
+    typed("application/json", json_line(value))
+}
+
+fn json_line(value: &impl Serialize) -> String {
+    // Strings, numbers and lists of them always serialise.
+    serde_json::to_string(value).unwrap_or_default() + "\n"
 }
 
 fn typed(content_type: &'static str, body: String) -> Reply {
-    let mut reply = Response::new(Full::from(body));
+    let mut reply = Response::new(Full::from(body).boxed_unsync());
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     reply
 }
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt;
-
     use super::*;
 
-    fn get(path: &str, headers: &[(&str, &[u8])]) -> (Duration, Reply) {
-        let mut request = hyper::Request::builder().uri(path);
+    fn head(method: &str, path: &str, headers: &[(&str, &[u8])]) -> Parts {
+        let mut request = hyper::Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn get(path: &str, headers: &[(&str, &[u8])]) -> (Duration, Reply) {
+        ask(&head("GET", path, headers), 0)
+    }
+
+    fn ask(head: &Parts, body_bytes: usize) -> (Duration, Reply) {
         let identity = Identity {
             instance: "9c67a943ffce".into(),
             version: "0.1".into(),
             metadata: "demo-sticky".into(),
         };
         let now = UNIX_EPOCH + Duration::from_nanos(1_510_171_444_496_686_286);
-        answer(&request.body(()).unwrap().into_parts().0, &identity, now)
+        answer(head, body_bytes, &identity, now)
     }
 
     fn body(reply: Reply) -> String {
@@ -216,11 +312,44 @@ mod tests {
             ("/status/204", 204),
             ("/status/101", 400),
             ("/status/9", 400),
-            ("/status/x", 404),
-            ("/elsewhere", 404),
+            ("/status/x", 200),
+            ("/elsewhere", 200),
         ] {
             assert_eq!(get(path, &[]).1.status().as_u16(), code, "{path}");
         }
+    }
+
+    #[test]
+    fn any_other_path_tells_what_came() {
+        let (_, reply) = ask(&head("PUT", "/a%2Fb//c.js?d=e&f", &[("b", b"1")]), 3);
+        assert_eq!(
+            body(reply),
+            "{\"instance\":\"9c67a943ffce\",\"method\":\"PUT\",\"path\":\"/a%2Fb//c.js?d=e&f\",\
+             \"protocol\":\"HTTP/1.1\",\"headers\":[[\"b\",\"1\"]],\"body_bytes\":3}\n"
+        );
+    }
+
+    #[test]
+    fn a_post_breaks_or_mends() {
+        for (method, path, command) in [
+            ("POST", "/break/503", Some(Command::Break(StatusCode::SERVICE_UNAVAILABLE))),
+            ("POST", "/mend", Some(Command::Mend)),
+            ("GET", "/break/503", None),
+            ("POST", "/break/101", None),
+            ("POST", "/break/x", None),
+        ] {
+            assert_eq!(Command::of(&head(method, path, &[])), command, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn a_health_check_of_grpc_says_serving_and_other_calls_are_not_implemented() {
+        let kind: (&str, &[u8]) = ("content-type", b"application/grpc+proto");
+        let (_, reply) = get("/grpc.health.v1.Health/Check", &[kind]);
+        let collected = run(reply.into_body().collect()).unwrap();
+        assert_eq!(collected.trailers().unwrap()["grpc-status"], "0");
+        assert_eq!(*collected.to_bytes(), [0, 0, 0, 0, 2, 8, 1]);
+        assert_eq!(get("/ping", &[kind]).1.headers()["grpc-status"], "12");
     }
 
     #[test]

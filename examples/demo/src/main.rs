@@ -2,12 +2,16 @@
 //!
 //! | path | answer |
 //! |---|---|
-//! | `/` | a friendly line |
 //! | `/ping` | JSON of instance, version, metadata and request ID; makes or echoes the cookie `session` |
 //! | `/headers` | JSON of the request's headers, as `[name, value]` pairs |
 //! | `/status/NNN` | that status |
 //! | `/sleep/MS` | 200 after so many milliseconds, at most a minute |
 //! | `/forge` | 200 with debug headers that only the proxy should set |
+//! | `POST /break/NNN` | from now on every request gets that status, until `POST /mend` |
+//! | any other | JSON of what came: method, path, protocol, headers, length of the body |
+//!
+//! It takes HTTP/1.1, and HTTP/2 from the first byte. On every path it opens a WebSocket, whose
+//! messages come back, and as gRPC it answers the health check `grpc.health.v1.Health/Check`.
 //!
 //! `LISTEN` (`0.0.0.0:8080`), `INSTANCE` (the host name), `VERSION` (`0.1`) and `METADATA` (empty)
 //! set it up. With `TLS_CERT` and `TLS_KEY` (files, PEM) it takes TLS too, at `TLS_LISTEN`
@@ -19,26 +23,35 @@ use std::error::Error;
 use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, SystemTime};
 
 use http_body_util::BodyExt;
-use hyper::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
-use crate::answer::{Identity, answer};
+use crate::answer::{Command, Identity, Reply, answer, status, text};
 
 mod answer;
 mod tls;
+mod websocket;
 
 /// How long the requests in flight may go on after SIGTERM.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// What all connections share.
+struct Application {
+    identity: Identity,
+    /// The status that every request gets; 0 while they are answered.
+    broken: AtomicU16,
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let listen: SocketAddr = setting("LISTEN", || "0.0.0.0:8080".into()).parse()?;
@@ -56,7 +69,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         });
     }
-    runtime.block_on(serve(listen, Arc::new(identity)))
+    let application = Application { identity, broken: AtomicU16::new(0) };
+    runtime.block_on(serve(listen, Arc::new(application)))
 }
 
 fn setting(name: &str, default: impl FnOnce() -> String) -> String {
@@ -67,11 +81,11 @@ fn host_name() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
-async fn serve(listen: SocketAddr, identity: Arc<Identity>) -> Result<(), Box<dyn Error>> {
+async fn serve(listen: SocketAddr, application: Arc<Application>) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(listen).await?;
     let mut stop = signal(SignalKind::terminate())?;
     let connections = GracefulShutdown::new();
-    println!("{} listens on {}", identity.instance, listener.local_addr()?);
+    println!("{} listens on {}", application.identity.instance, listener.local_addr()?);
     loop {
         let accepted = tokio::select! {
             _ = stop.recv() => break,
@@ -82,20 +96,16 @@ async fn serve(listen: SocketAddr, identity: Arc<Identity>) -> Result<(), Box<dy
             sleep(Duration::from_millis(10)).await;
             continue;
         };
-        let identity = Arc::clone(&identity);
+        let application = Arc::clone(&application);
         let service = service_fn(move |request| {
-            let identity = Arc::clone(&identity);
-            async move {
-                let (head, body) = Request::into_parts(request);
-                drain(body).await;
-                let (delay, response) = answer(&head, &identity, SystemTime::now());
-                sleep(delay).await;
-                Ok::<_, Infallible>(response)
-            }
+            let application = Arc::clone(&application);
+            async move { Ok::<_, Infallible>(respond(&application, request).await) }
         });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .serve_connection(TokioIo::new(stream), service);
+        let mut protocols = auto::Builder::new(TokioExecutor::new());
+        protocols.http1().timer(TokioTimer::new());
+        protocols.http2().timer(TokioTimer::new());
+        let connection =
+            protocols.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         tokio::spawn(connections.watch(connection));
     }
     drop(listener);
@@ -104,7 +114,34 @@ async fn serve(listen: SocketAddr, identity: Arc<Identity>) -> Result<(), Box<dy
     Ok(())
 }
 
-/// Reads a body to its end, so that the connection stays usable.
-async fn drain(mut body: Incoming) {
-    while let Some(Ok(_)) = body.frame().await {}
+async fn respond(application: &Application, mut request: Request<Incoming>) -> Reply {
+    let broken = StatusCode::from_u16(application.broken.load(Ordering::Relaxed));
+    if let (Err(_), Some(reply)) = (&broken, websocket::accept(&mut request)) {
+        return reply;
+    }
+    let (head, body) = request.into_parts();
+    let body_bytes = drain(body).await;
+    if let Some(command) = Command::of(&head) {
+        let (code, told) = match command {
+            Command::Break(status) => (status.as_u16(), format!("from now on {status}\n")),
+            Command::Mend => (0, "as before\n".to_owned()),
+        };
+        application.broken.store(code, Ordering::Relaxed);
+        return text(told);
+    }
+    if let Ok(broken) = broken {
+        return status(broken);
+    }
+    let (delay, reply) = answer(&head, body_bytes, &application.identity, SystemTime::now());
+    sleep(delay).await;
+    reply
+}
+
+/// Reads a body to its end, so that the connection stays usable, and tells its length.
+async fn drain(mut body: Incoming) -> usize {
+    let mut length = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        length += frame.data_ref().map_or(0, hyper::body::Bytes::len);
+    }
+    length
 }
