@@ -164,8 +164,8 @@ impl Control {
     }
 
     fn resources(&self, routes: &Routes) -> Vec<Arc<Resource>> {
-        let routed = envoy::routed(routes, &self.envoy).into_iter().map(Arc::new);
-        routed.chain(self.fixed.iter().cloned()).collect()
+        let own = envoy::routed(routes, &self.envoy).into_iter().map(Arc::new);
+        own.chain(self.fixed.iter().cloned()).collect()
     }
 
     /// Logs each problem once, and its end.

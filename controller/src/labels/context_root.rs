@@ -44,30 +44,31 @@ pub(super) fn read(reader: &mut Reader<'_>, last: &BTreeSet<PathPrefix>) -> BTre
     let meant = list(&meant.collect());
     let fix =
         reader.update(&[Edit::Set(LABEL.name, if meant.is_empty() { "PATH" } else { &meant })]);
-    let tell = |reader: &mut Reader<'_>, item: &str, message: String| {
+    let paths: BTreeSet<_> = parsed.iter().filter_map(|(_, path)| path.clone().ok()).collect();
+    let told = match paths.len() {
+        0 => last_valid().told,
+        _ => "this item is ignored".to_owned(),
+    };
+    let mut tell = |item: &str, fault: &str| {
         let at = (&*key(&LABEL), Some(item));
+        let message = format!("{fault}; {told}");
         reader.tell(Code::BadPath, Severity::Error, at, message, fix.clone());
     };
-    let mut paths = BTreeSet::new();
-    for (item, path) in parsed {
-        match path {
-            Ok(_) if paths.len() == MOST => {
-                tell(
-                    reader,
-                    item,
-                    format!("at most {MOST} paths are allowed; this item is ignored"),
-                );
-            }
-            Ok(path) => drop(paths.insert(path)),
-            Err(fault) => tell(reader, item, format!("{fault}; this item is ignored")),
+    if items.is_empty() {
+        tell("", "no path is named");
+    }
+    for (item, path) in &parsed {
+        if let Err(fault) = path {
+            tell(item, &fault.to_string());
         }
     }
-    if paths.is_empty() {
-        let Instead { told, .. } = last_valid();
-        tell(reader, &items.join(","), format!("no valid path is named; {told}"));
-        return last.clone();
+    for (item, _) in parsed.iter().filter(|(_, path)| path.is_ok()).skip(MOST) {
+        tell(item, &format!("at most {MOST} paths are allowed"));
     }
-    paths
+    match paths.len() {
+        0 => last.clone(),
+        _ => parsed.into_iter().filter_map(|(_, path)| path.ok()).take(MOST).collect(),
+    }
 }
 
 fn list(paths: &BTreeSet<PathPrefix>) -> String {
@@ -112,7 +113,7 @@ mod tests {
         let good = rooted("/app");
         for value in ["app", "/a b", "/a?b", "/a/../b", "/%", "/a\r\nb: c"] {
             let broken = rooted(value);
-            assert_eq!(codes(&broken), [Code::BadPath, Code::BadPath], "{value:?}");
+            assert_eq!(codes(&broken), [Code::BadPath], "{value:?}");
             assert_eq!(read(&broken).unwrap().intent, None, "{value:?}");
             assert_eq!(list(&read_after(&good, &broken).intent.unwrap().paths), "/app");
         }

@@ -128,6 +128,7 @@ fn hosts() -> Vec<(Labels, Fate)> {
     .concat()
 }
 
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn ways() -> Vec<(Labels, Fate)> {
     let rewrite = &[("context_root_rewrite", "true")][..];
     [
