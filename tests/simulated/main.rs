@@ -2,6 +2,7 @@
 //! filter, and real applications.
 
 mod headers;
+mod injection;
 mod manage;
 mod modes;
 mod outages;
