@@ -144,3 +144,25 @@ async fn a_service_named_as_the_controllers_cluster_gets_its_own_requests() -> R
     ensure!(answer.status == 200 && answer.json()?["metadata"] == "xds", "{answer:?}");
     Ok(())
 }
+
+/// `%CE` is a byte in a path, and `%CEL(…)%` a formatter of Envoy's.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_path_of_a_label_is_a_formatter() -> Result<()> {
+    const PATH: &str = "/%CEL(request.host)%20";
+    let mut stage = Stage::start().await?;
+    let stripped = stage
+        .service("stripped", "stripped.local")
+        .label("com.docker.lb.context_root", PATH)
+        .label("com.docker.lb.context_root_rewrite", "true");
+    stage.deploy(stripped).await?;
+    let redirects = format!("http://moved.local,http://new.local{PATH}");
+    let moved = stage.service("moved", "moved.local").label("com.docker.lb.redirects", &redirects);
+    stage.deploy(moved).await?;
+    let answer = stage.client.get("stripped.local", &format!("{PATH}/headers")).await?;
+    ensure!(answer.status == 200, "{answer:?}");
+    let seen = answer.json()?.to_string();
+    ensure!(seen.contains(PATH), "the task saw {seen}");
+    let answer = stage.client.get("moved.local", "/x").await?;
+    ensure!(answer.header("location") == format!("http://new.local{PATH}/x"), "{answer:?}");
+    Ok(())
+}

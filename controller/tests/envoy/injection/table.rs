@@ -198,6 +198,7 @@ fn ways() -> Vec<(Labels, Fate)> {
                 "/a/",
                 "/-._~!$&'()*+,;=:@",
                 "/%25REQ(authorization)%25",
+                "/%CEL(request.host)%20",
                 "/%0d%0a%00%2f%5c",
                 "/((((",
                 "/.*",
@@ -367,6 +368,7 @@ fn redirects() -> Vec<(Labels, Fate)> {
             Routed(&[]),
             [
                 "https://x.example/%25REQ(host)%25",
+                "https://x.example/%CEL(request.host)%20",
                 "https://x.example/%0d%0aSet-Cookie:%20a=b",
                 "https://x.example:1/a/",
                 "HTTPS://BÜCHER.example:443/-._~!$&'()*+,=:@",
