@@ -128,8 +128,7 @@ fn hosts() -> Vec<(Labels, Fate)> {
     .concat()
 }
 
-fn ways() -> Vec<(Labels, Fate)> {
-    let rewrite = &[("context_root_rewrite", "true")][..];
+fn places() -> Vec<(Labels, Fate)> {
     [
         values(
             "port",
@@ -158,6 +157,20 @@ fn ways() -> Vec<(Labels, Fate)> {
             ["", "../net", "net\r\nx", "%NET%", "NET", "net\0"],
         ),
         values("network", Routed(&["value-too-long"]), ["n".repeat(5000)]),
+        values(
+            "service_cluster",
+            Rejected(&["bad-cluster-name"]),
+            ["a b", "a|b", "a/b", "a\r\nb", "é", "a\0", "%NODE%"],
+        ),
+        values("service_cluster", Rejected(&["bad-cluster-name"]), ["c".repeat(65)]),
+        values("service_cluster", Routed(&[]), ["", "default", "east", "-._", "http"]),
+    ]
+    .concat()
+}
+
+fn paths() -> Vec<(Labels, Fate)> {
+    let rewrite = &[("context_root_rewrite", "true")][..];
+    [
         values(
             "context_root",
             Rejected(&["bad-path"]),
@@ -239,13 +252,6 @@ fn ways() -> Vec<(Labels, Fate)> {
             Routed(&[]),
             [list(16, |n| format!("/{n}"), ","), "/,/ws,/ws/,,".to_owned()],
         ),
-        values(
-            "service_cluster",
-            Rejected(&["bad-cluster-name"]),
-            ["a b", "a|b", "a/b", "a\r\nb", "é", "a\0", "%NODE%"],
-        ),
-        values("service_cluster", Rejected(&["bad-cluster-name"]), ["c".repeat(65)]),
-        values("service_cluster", Routed(&[]), ["", "default", "east", "-._", "http"]),
     ]
     .concat()
 }
@@ -495,7 +501,8 @@ pub(crate) struct Case {
 
 /// The whole table. In it, `own.example` stands for the host of a service that names no other.
 pub(crate) fn cases() -> impl Iterator<Item = Case> {
-    let all = [hosts(), ways(), tls(), redirects(), pools(), keys()].into_iter().flatten();
+    let all =
+        [hosts(), places(), paths(), tls(), redirects(), pools(), keys()].into_iter().flatten();
     all.enumerate().map(|(number, (mut labels, fate))| {
         let name = format!("bad-{number}");
         for (_, value) in &mut labels {
