@@ -40,6 +40,8 @@ pub struct Settings {
     pub http_port: u16,
     /// Where Envoy takes HTTPS.
     pub https_port: u16,
+    /// The port by which clients reach HTTP.
+    pub public_http_port: u16,
     /// The port by which clients reach HTTPS.
     pub public_https_port: u16,
     /// How many proxies in front of Envoy tell the truth in `X-Forwarded-For`.

@@ -43,6 +43,7 @@ pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Resu
     let envoy = envoy::Settings {
         http_port: settings.http_port,
         https_port: settings.https_port,
+        public_http_port: settings.public_http_port,
         public_https_port: settings.public_https_port,
         trusted_hops: settings.trusted_hops,
         filter_code: filter_code(&settings.filter)?,

@@ -93,11 +93,13 @@ pub struct Serve {
     #[arg(long, value_name = "PORT", value_parser = value::port, default_value = "443")]
     pub https_port: u16,
 
-    /// Where clients reach HTTP, if Swarm or a load balancer publishes another port: redirects name it
+    /// Where clients reach HTTP, if Swarm or a load balancer publishes another port:
+    /// `X-Forwarded-Port` names it
     #[arg(long, value_name = "PORT", value_parser = value::port, default_value = "80")]
     pub public_http_port: u16,
 
-    /// Where clients reach HTTPS, if Swarm or a load balancer publishes another port: redirects name it
+    /// Where clients reach HTTPS, if Swarm or a load balancer publishes another port: redirects and
+    /// `X-Forwarded-Port` name it
     #[arg(long, value_name = "PORT", value_parser = value::port, default_value = "443")]
     pub public_https_port: u16,
 
@@ -190,34 +192,41 @@ pub struct FilterSource {
 /// Two services are named for one cluster's proxies.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "--proxy-service and --manage-proxy name {one} and {other} for the proxies of the cluster \
-     {cluster}: name one service a cluster"
+    "{flag} names {one} and {other} for the proxies of the cluster {cluster}: name one service a \
+     cluster"
 )]
 pub struct TwoProxies {
+    flag: &'static str,
     cluster: NodeCluster,
     one: String,
     other: String,
 }
 
 impl Serve {
-    /// The service that runs the proxies of each cluster. One that both flags name is managed.
+    /// The service that runs the proxies of each cluster. Where both flags name one, the managed one
+    /// holds: a file of Interlock's names its own proxy.
     pub fn proxies(&self) -> Result<BTreeMap<NodeCluster, ProxyService>, TwoProxies> {
-        let managed = self.manage_proxy.iter().map(|proxy| (proxy, Care::Controller));
-        let told = self.proxy_service.iter().map(|proxy| (proxy, Care::Owner));
-        let mut proxies: BTreeMap<NodeCluster, ProxyService> = BTreeMap::new();
-        for (ProxyOf { cluster, service }, care) in managed.chain(told) {
-            let proxy = ProxyService { name: service.clone(), care };
-            let first = proxies.entry(cluster.clone()).or_insert(proxy);
-            if first.name != *service {
-                return Err(TwoProxies {
-                    cluster: cluster.clone(),
-                    one: first.name.to_string(),
-                    other: service.to_string(),
-                });
-            }
-        }
+        let mut proxies = by_cluster("--proxy-service", &self.proxy_service, Care::Owner)?;
+        proxies.extend(by_cluster("--manage-proxy", &self.manage_proxy, Care::Controller)?);
         Ok(proxies)
     }
+}
+
+fn by_cluster(
+    flag: &'static str,
+    named: &[ProxyOf],
+    care: Care,
+) -> Result<BTreeMap<NodeCluster, ProxyService>, TwoProxies> {
+    let mut proxies: BTreeMap<NodeCluster, ProxyService> = BTreeMap::new();
+    for ProxyOf { cluster, service } in named {
+        let proxy = ProxyService { name: service.clone(), care };
+        let first = proxies.entry(cluster.clone()).or_insert(proxy);
+        if first.name != *service {
+            let (one, other) = (first.name.to_string(), service.to_string());
+            return Err(TwoProxies { flag, cluster: cluster.clone(), one, other });
+        }
+    }
+    Ok(proxies)
 }
 
 #[cfg(test)]

@@ -186,6 +186,7 @@ pub(crate) fn settings(http_port: u16, info_headers: InfoHeaders) -> Settings {
     Settings {
         http_port,
         https_port: 443,
+        public_http_port: 80,
         public_https_port: 443,
         trusted_hops: 0,
         filter_code: FilterCode::Inline(module),

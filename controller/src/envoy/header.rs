@@ -8,6 +8,7 @@ use waggle_filter::config::{InfoHeaders, PIN_HEADER};
 use waggle_filter::info;
 
 use super::Settings;
+use crate::labels::Scheme;
 
 /// Tells a task which context root was stripped.
 pub(super) const FORWARDED_PREFIX: &str = "x-forwarded-prefix";
@@ -38,18 +39,26 @@ pub(super) fn early_mutations(settings: &Settings) -> Vec<HeaderMutation> {
         .collect()
 }
 
-/// What a task is told about the client, beside what Envoy tells by itself (`X-Forwarded-For`,
-/// `-Proto` and `-Port`).
-pub(super) fn to_task(settings: &Settings) -> Vec<HeaderValueOption> {
-    let forwarded_host = HeaderValueOption {
+/// What a task is told about the client, beside what Envoy tells by itself (`X-Forwarded-For` and
+/// `-Proto`). A proxy in front that may be believed knows better.
+pub(super) fn to_task(settings: &Settings, scheme: Scheme) -> Vec<HeaderValueOption> {
+    let forwarded = |name: &str, value: &str| HeaderValueOption {
         append_action: match settings.trusted_hops {
             0 => HeaderAppendAction::OverwriteIfExistsOrAdd,
             _ => HeaderAppendAction::AddIfAbsent,
         }
         .into(),
-        ..set("x-forwarded-host", "%REQ(:AUTHORITY)%")
+        ..set(name, value)
     };
-    vec![set("x-real-ip", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"), forwarded_host]
+    let port = match scheme {
+        Scheme::Http => settings.public_http_port,
+        Scheme::Https => settings.public_https_port,
+    };
+    vec![
+        set("x-real-ip", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
+        forwarded("x-forwarded-host", "%REQ(:AUTHORITY)%"),
+        forwarded("x-forwarded-port", &port.to_string()),
+    ]
 }
 
 /// The debug headers of every response, but `x-request-id`, which Envoy has a switch for.

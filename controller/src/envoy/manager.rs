@@ -53,7 +53,6 @@ pub(super) fn of(routes: &str, settings: &Settings) -> hcm::HttpConnectionManage
         }],
         use_remote_address: Some(ON),
         xff_num_trusted_hops: settings.trusted_hops,
-        append_x_forwarded_port: true,
         early_header_mutation_extensions: vec![core::TypedExtensionConfig {
             name: "waggle.request_headers".to_owned(),
             typed_config: Some(pack_any(HeaderMutation {

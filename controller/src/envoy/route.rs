@@ -29,9 +29,10 @@ pub(super) fn resources(
         claimed.push(nobody());
     }
     let over_tls = chains.iter().filter(|chain| matches!(chain.end, End::Here(_)));
-    let over_tls = over_tls
-        .map(|chain| configuration(&chain.name, of_chain(chain, routes, settings), settings));
-    [configuration(HTTP, claimed, settings)].into_iter().chain(over_tls).collect()
+    let over_tls = over_tls.map(|chain| {
+        configuration(&chain.name, of_chain(chain, routes, settings), settings, Scheme::Https)
+    });
+    [configuration(HTTP, claimed, settings, Scheme::Http)].into_iter().chain(over_tls).collect()
 }
 
 /// A certificate's routes: those of its own hosts. A client that asks for another host on such a
@@ -64,13 +65,14 @@ fn configuration(
     name: &str,
     virtual_hosts: Vec<route::VirtualHost>,
     settings: &Settings,
+    scheme: Scheme,
 ) -> Resource {
     let message = route::RouteConfiguration {
         name: name.to_owned(),
         virtual_hosts,
         ignore_port_in_host_matching: true,
         internal_only_headers: vec![PIN_HEADER.to_owned()],
-        request_headers_to_add: header::to_task(settings),
+        request_headers_to_add: header::to_task(settings, scheme),
         request_headers_to_remove: vec![PIN_HEADER.to_owned()],
         response_headers_to_add: header::to_client(settings),
         response_headers_to_remove: vec![PIN_HEADER.to_owned()],

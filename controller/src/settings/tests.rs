@@ -128,7 +128,7 @@ fn a_cluster_has_one_proxy_service() {
         (&[told, "a,east=b"], Ok("default=a Owner, east=b Owner")),
         (&[told, "a", managed, "east=b"], Ok("default=a Owner, east=b Controller")),
         (&[told, "a", managed, "a"], Ok("default=a Controller")),
-        (&[told, "a", managed, "b"], Err("b and a for the proxies of the cluster default")),
+        (&[told, "a,east=c", managed, "b"], Ok("default=b Controller, east=c Owner")),
         (&[told, "east=a", told, "east=b"], Err("a and b for the proxies of the cluster east")),
     ] {
         let read = serve(arguments, &[]).unwrap().proxies();
