@@ -118,6 +118,7 @@ pub(crate) fn labelled(services: &[(&str, &[(&str, &str)])]) -> Routes {
             node: None,
             state: TaskState::Running,
             addresses: BTreeMap::from([(network.clone(), [10, 0, 2, number].into())]),
+            secrets: BTreeSet::new(),
         };
         picture.tasks.insert(task.id.clone(), task);
         picture.services.insert(service.id.clone(), service);
