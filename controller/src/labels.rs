@@ -187,7 +187,7 @@ pub enum Tls {
 }
 
 /// A certificate that the proxies hold. Its two files may be one.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Certificate {
     /// The chain (PEM).
     pub chain: SecretFile,
@@ -196,7 +196,7 @@ pub struct Certificate {
 }
 
 /// A secret as the proxies find it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SecretFile {
     /// Its name in Swarm.
     pub name: SecretName,
@@ -388,13 +388,16 @@ pub struct Surroundings<'a> {
 }
 
 /// The last valid meaning of the labels that a service cannot be routed without, or that keep it
-/// apart from others. It goes on where a label breaks; a label that is removed is not broken.
+/// apart from others. It goes on where a label breaks; a label that is removed is not broken. And the
+/// certificate that the service's hosts show, which goes on until the proxies hold the next one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     hosts: BTreeSet<HostPattern>,
     port: Option<Port>,
     paths: BTreeSet<PathPrefix>,
     cluster: Option<NodeCluster>,
+    #[serde(default)]
+    certificate: Option<Certificate>,
 }
 
 impl Kept {
@@ -448,8 +451,9 @@ fn intent<'a>(
         rewrite: context_root::read_rewrite(reader),
         long_lived: websocket_endpoints::read(reader, &paths),
     };
-    let certificate = certificate::read(reader, surroundings, &proxies_of, &mut secrets);
-    let tls = match (passthrough, certificate) {
+    let shown = last.certificate.as_ref();
+    let certificate = certificate::read(reader, surroundings, &proxies_of, shown, &mut secrets);
+    let tls = match (passthrough, certificate.clone()) {
         (Switch::On, _) => Tls::Passthrough,
         (Switch::Off, Some(certificate)) => Tls::Terminated(certificate),
         (Switch::Off, None) => Tls::None,
@@ -465,7 +469,13 @@ fn intent<'a>(
         protocol: backend_protocol::read(reader),
     };
 
-    let kept = Kept { hosts: hosts.clone(), port, paths: paths.clone(), cluster: cluster.clone() };
+    let kept = Kept {
+        hosts: hosts.clone(),
+        port,
+        paths: paths.clone(),
+        cluster: cluster.clone(),
+        certificate,
+    };
     let any_other = (any_other == Switch::On).then_some(Host::AnyOther);
     let hosts: BTreeSet<_> = hosts.into_iter().map(Host::Named).chain(any_other).collect();
     let (false, false, Some(port), Some(network), Some(cluster)) =

@@ -11,7 +11,7 @@
 //!                     pace, events: when to read
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -194,6 +194,9 @@ pub struct Task {
     pub state: TaskState,
     /// Its address on each of its networks. Known before the container exists.
     pub addresses: BTreeMap<NetworkId, IpAddr>,
+    /// The secrets that it holds. Those of its service's specification come with a new task.
+    #[serde(default)]
+    pub secrets: BTreeSet<SecretId>,
 }
 
 /// How far a task that should run has come. A stop shows as absence from [`Picture::tasks`].

@@ -6,7 +6,8 @@ use super::fix::{Edit, quoted};
 use super::proxy::Place;
 use super::reader::{Fault, Instead, Reader, Said, key};
 use super::{
-    Care, Certificate, Code, Label, NodeCluster, STACK, SecretName, Severity, Surroundings,
+    Care, Certificate, Code, Label, NodeCluster, STACK, SecretFile, SecretName, Severity,
+    Surroundings,
 };
 
 pub(super) const LABEL: Label = Label {
@@ -28,10 +29,14 @@ pub(super) const KEY: Label = Label {
 
 /// The certificate, where the proxies of this node cluster hold it. All secrets that they need go
 /// to `needed`.
+///
+/// The one that the hosts have `shown` until now goes on until each proxy holds the next: Swarm gives
+/// a proxy another secret by replacing its tasks, one after the other.
 pub(super) fn read(
     reader: &mut Reader<'_>,
     surroundings: Surroundings<'_>,
     cluster: &NodeCluster,
+    shown: Option<&Certificate>,
     needed: &mut BTreeSet<SecretName>,
 ) -> Option<Certificate> {
     let chain = name(reader, &LABEL);
@@ -49,7 +54,27 @@ pub(super) fn read(
         Said::Value(name) => place(reader, &KEY, name, surroundings, cluster, needed),
         _ => chain_file.clone(),
     };
-    Some(Certificate { chain: chain_file?, key: key_file? })
+    let next = chain_file.zip(key_file).map(|(chain, key)| Certificate { chain, key });
+    let has_arrived = next.as_ref().is_some_and(|next| {
+        next.files().all(|file| surroundings.proxies.all_hold(&file.name, cluster))
+    });
+    let is_held = |shown: &&Certificate| {
+        let place = |file: &SecretFile| surroundings.proxies.find(&file.name, None, cluster);
+        shown.files().all(|it| place(it) == Place::File(it.name.clone(), it.path.clone()))
+    };
+    match shown.filter(|_| !has_arrived).filter(is_held) {
+        Some(shown) => {
+            needed.extend(shown.files().map(|file| file.name.clone()));
+            Some(shown.clone())
+        }
+        None => next,
+    }
+}
+
+impl Certificate {
+    fn files(&self) -> impl Iterator<Item = &SecretFile> {
+        [&self.chain, &self.key].into_iter()
+    }
 }
 
 fn name(reader: &mut Reader<'_>, label: &Label) -> Said<SecretName> {
@@ -82,12 +107,12 @@ pub(super) fn place(
     surroundings: Surroundings<'_>,
     cluster: &NodeCluster,
     needed: &mut BTreeSet<SecretName>,
-) -> Option<super::SecretFile> {
+) -> Option<SecretFile> {
     let stack = reader.service.labels.get(STACK);
     let (code, message, fix) = match surroundings.proxies.find(secret, stack, cluster) {
         Place::File(name, path) => {
             needed.insert(name.clone());
-            return Some(super::SecretFile { name, path });
+            return Some(SecretFile { name, path });
         }
         Place::Detached(name, proxy) => {
             needed.insert(name.clone());
@@ -114,7 +139,7 @@ mod tests {
     use super::*;
     use crate::labels::testing::{a_service, a_swarm, codes, intent};
     use crate::labels::{Tls, testing::Swarm};
-    use crate::swarm::Service;
+    use crate::swarm::{Service, Update};
 
     fn secured() -> Service {
         a_service("web").serving("a.example").label("ssl_cert", "cert").label("ssl_key", "key")
@@ -188,6 +213,37 @@ mod tests {
         assert_eq!(told(&swarm, &secured()), [(Code::UnknownSecret, command)]);
         let needed = swarm.read(&secured()).unwrap().intent.unwrap().secrets;
         assert_eq!(needed.iter().map(SecretName::as_str).collect::<Vec<_>>(), ["cert"]);
+    }
+
+    #[test]
+    fn a_certificate_goes_on_until_each_proxy_holds_the_next() {
+        let swarm = a_swarm().proxy("envoy", Care::Controller).holding("cert", "cert");
+        let swarm = swarm.holding("key", "key").task("envoy", "10.0.0.1").task("envoy", "10.0.0.2");
+        let kept = swarm.read(&secured()).unwrap().kept;
+        let web = secured().label("ssl_cert", "cert2").label("ssl_key", "key2");
+        let read = |swarm: &Swarm| {
+            let intent = swarm.read_after(&kept, &web).unwrap().intent.unwrap();
+            let Tls::Terminated(certificate) = intent.site.tls else { panic!("no TLS") };
+            let needed: Vec<_> = intent.secrets.into_iter().map(String::from).collect();
+            (certificate.chain.path, needed.join(" "))
+        };
+        let is = |shown: &str, needed: &str| (format!("/run/secrets/{shown}"), needed.to_owned());
+        let both = "cert cert2 key key2";
+        assert_eq!(read(&swarm), is("cert", both), "nothing is mounted yet");
+        let swarm = swarm.holding("cert2", "cert2").holding("key2", "key2");
+        assert_eq!(read(&swarm), is("cert", both), "no task is replaced yet");
+        let swarm = swarm.task_holding("10.0.0.2", &["cert", "key", "cert2", "key2"]);
+        assert_eq!(read(&swarm), is("cert", both), "one task is left");
+        let swarm = swarm.task_holding("10.0.0.1", &["cert", "key", "cert2", "key2"]);
+        let rolling = swarm.clone().with_proxy(|proxy| proxy.update = Update::Rolling);
+        assert_eq!(read(&rolling), is("cert", both), "an old one may serve to its end");
+        assert_eq!(read(&swarm), is("cert2", "cert2 key2"), "all hold it");
+
+        let next = a_swarm().proxy("envoy", Care::Owner).holding("cert2", "2").holding("key2", "2");
+        let next = next.task("envoy", "10.0.0.1");
+        assert_eq!(read(&next), is("2", "cert2 key2"), "the last one is held no more");
+        let removed = swarm.read_after(&kept, &secured().without("ssl_cert").without("ssl_key"));
+        assert_eq!(removed.unwrap().intent.unwrap().site.tls, Tls::None);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{NodeCluster, SecretName};
-use crate::swarm::{NetworkId, Picture, SecretId, Service, ServiceName};
+use crate::swarm::{
+    MountedSecret, NetworkId, Picture, SecretId, Service, ServiceName, TaskState, Update,
+};
 
 /// Where Swarm mounts secrets that name no other place.
 const SECRETS: &str = "/run/secrets";
@@ -39,7 +41,11 @@ pub(super) struct Proxy<'a> {
     /// Their service.
     pub(super) service: &'a ProxyService,
     networks: BTreeSet<&'a NetworkId>,
-    secrets: BTreeMap<&'a str, &'a str>,
+    secrets: BTreeMap<&'a str, &'a MountedSecret>,
+    /// Whether they are being replaced.
+    update: Update,
+    /// The secrets of each that runs.
+    held: Vec<&'a BTreeSet<SecretId>>,
 }
 
 /// Where proxies find a secret.
@@ -58,9 +64,9 @@ impl<'a> Proxies<'a> {
     /// told of.
     pub fn of(picture: &'a Picture, told: &'a BTreeMap<NodeCluster, ProxyService>) -> Self {
         let find = |name: &ServiceName| picture.services.values().find(|it| it.name == *name);
-        let known = told
-            .iter()
-            .filter_map(|(cluster, proxy)| Some((cluster, Proxy::new(proxy, find(&proxy.name)?))));
+        let known = told.iter().filter_map(|(cluster, proxy)| {
+            Some((cluster, Proxy::new(proxy, find(&proxy.name)?, picture)))
+        });
         Self { by_cluster: known.collect(), secrets: picture.secrets.as_ref() }
     }
 
@@ -94,16 +100,30 @@ impl<'a> Proxies<'a> {
             (None, None) => Place::Nowhere,
         }
     }
+
+    /// Whether each proxy of a node cluster holds a secret: one that was mounted into their service a
+    /// moment ago comes with new tasks, while old ones serve to the end of the update. Where nothing
+    /// is known of the proxies, they do.
+    pub(super) fn all_hold(&self, name: &SecretName, cluster: &NodeCluster) -> bool {
+        let Some(proxy) = self.get(cluster) else { return true };
+        let by_all =
+            |secret: &&MountedSecret| proxy.held.iter().all(|held| held.contains(&secret.id));
+        proxy.update == Update::Idle && proxy.secrets.get(name.as_str()).is_some_and(by_all)
+    }
 }
 
 impl<'a> Proxy<'a> {
-    fn new(service: &'a ProxyService, found: &'a Service) -> Self {
+    fn new(service: &'a ProxyService, found: &'a Service, picture: &'a Picture) -> Self {
         let printable = |target: &str| !target.is_empty() && !target.contains(char::is_control);
         let secrets = found.secrets.iter().filter(|secret| printable(&secret.target));
+        let tasks = picture.tasks.values().filter(|task| task.service == found.id);
+        let running = tasks.filter(|task| task.state == TaskState::Running);
         Self {
             service,
             networks: found.networks.iter().collect(),
-            secrets: secrets.map(|it| (it.name.as_str(), it.target.as_str())).collect(),
+            secrets: secrets.map(|secret| (secret.name.as_str(), secret)).collect(),
+            update: found.update,
+            held: running.map(|task| &task.secrets).collect(),
         }
     }
 
@@ -113,8 +133,8 @@ impl<'a> Proxy<'a> {
     }
 
     fn file(&self, secret: &SecretName) -> Option<String> {
-        let target = self.secrets.get(secret.as_str())?;
+        let target = &self.secrets.get(secret.as_str())?.target;
         let absolute = target.starts_with('/');
-        Some(if absolute { (*target).to_owned() } else { format!("{SECRETS}/{target}") })
+        Some(if absolute { target.clone() } else { format!("{SECRETS}/{target}") })
     }
 }

@@ -138,7 +138,8 @@ impl Swarm {
         self.with_proxy(|proxy| proxy.secrets.push(secret))
     }
 
-    fn with_proxy(mut self, change: impl FnOnce(&mut Service)) -> Self {
+    /// Changes the service of the default cluster's proxies.
+    pub(crate) fn with_proxy(mut self, change: impl FnOnce(&mut Service)) -> Self {
         let name = &self.proxies[&NodeCluster::default()].name;
         change(self.picture.services.values_mut().find(|it| it.name == *name).unwrap());
         self
@@ -179,8 +180,16 @@ impl Swarm {
             node: Some(NodeId::new("node")),
             state,
             addresses: [(NetworkId::new("id-net"), address)].into(),
+            secrets: BTreeSet::new(),
         };
         self.picture.tasks.insert(id, task);
+        self
+    }
+
+    /// Gives a task these secrets.
+    pub(crate) fn task_holding(mut self, address: &str, secrets: &[&str]) -> Self {
+        let held = secrets.iter().map(|name| SecretId::new(format!("id-{name}"))).collect();
+        self.picture.tasks.get_mut(&TaskId::new(address)).unwrap().secrets = held;
         self
     }
 
@@ -195,7 +204,8 @@ impl Swarm {
         self.read_after(&Kept::default(), service)
     }
 
-    fn read_after(&self, kept: &Kept, service: &Service) -> Option<Reading> {
+    /// The same, after what was kept of them.
+    pub(crate) fn read_after(&self, kept: &Kept, service: &Service) -> Option<Reading> {
         let surroundings = Surroundings {
             networks: &self.picture.networks,
             proxy_networks: &self.proxy_networks,

@@ -128,6 +128,7 @@ pub(super) fn tasks(body: &[u8]) -> Result<Sifted<Task>, serde_json::Error> {
                 None => odd(format!("its addresses {written:?} are none and are left out")),
             }
         }
+        let held = docker.spec.unwrap_or_default().container_spec.unwrap_or_default().secrets;
         Ok(Task {
             id: TaskId::new(some(docker.id, "ID")?),
             service: ServiceId::new(some(docker.service_id, "ServiceID")?),
@@ -140,6 +141,7 @@ pub(super) fn tasks(body: &[u8]) -> Result<Sifted<Task>, serde_json::Error> {
                 .as_deref()
                 .map_or(TaskState::Waiting, state),
             addresses,
+            secrets: held.into_iter().flatten().filter_map(mounted).map(|it| it.id).collect(),
         })
     })
 }
@@ -530,6 +532,26 @@ mod tests {
                 .collect();
             assert_eq!(read, addresses, "{attachments}");
             assert_eq!((tasks.len(), odd.len()), (1, oddities), "{attachments}");
+        }
+    }
+
+    #[test]
+    fn a_tasks_secrets_are_those_that_it_was_made_with() {
+        for (secrets, held) in [
+            (
+                json!([{"File": {"Name": "cert"}, "SecretID": "x1", "SecretName": "cert"}]),
+                vec!["x1"],
+            ),
+            (json!([{"SecretID": "x1", "SecretName": "for-a-plugin"}]), vec![]),
+            (json!([]), vec![]),
+            (json!(null), vec![]),
+        ] {
+            let spec = json!({"ContainerSpec": {"Image": "i", "Secrets": secrets}});
+            let body = json!([task(|it| it["Spec"] = spec.clone())]).to_string();
+            let (tasks, odd) = super::tasks(body.as_bytes()).expect("a list");
+            let read: Vec<_> = tasks.iter().flat_map(|it| &it.secrets).collect();
+            let expected: Vec<_> = held.into_iter().map(SecretId::new).collect();
+            assert_eq!((read, odd), (expected.iter().collect(), vec![]), "{spec}");
         }
     }
 

@@ -142,6 +142,19 @@ pub(super) struct DockerTask {
     pub(super) node_id: Option<String>,
     pub(super) status: Option<DockerStatus>,
     pub(super) networks_attachments: Option<Vec<DockerAttachment>>,
+    pub(super) spec: Option<DockerTaskSpec>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct DockerTaskSpec {
+    pub(super) container_spec: Option<DockerHeld>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct DockerHeld {
+    pub(super) secrets: Option<Vec<DockerMount>>,
 }
 
 #[derive(Default, Deserialize)]

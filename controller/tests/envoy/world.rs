@@ -138,6 +138,7 @@ impl Swarm {
             node: None,
             state: TaskState::Running,
             addresses: BTreeMap::new(),
+            secrets: BTreeSet::new(),
         };
         self.picture.tasks.insert(task.id.clone(), task);
         self.picture.services.insert(service.id.clone(), service);

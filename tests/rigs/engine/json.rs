@@ -127,7 +127,7 @@ pub(super) fn task(world: &World, task: &Task) -> Value {
         "CreatedAt": time(task.index),
         "UpdatedAt": time(task.index),
         "Labels": {},
-        "Spec": {"ContainerSpec": {"Image": image}, "ForceUpdate": 0},
+        "Spec": {"ContainerSpec": {"Image": image, "Secrets": task.secrets}, "ForceUpdate": 0},
         "ServiceID": task.service,
         "NodeID": task.node,
         "Status": {

@@ -209,10 +209,20 @@ impl Service {
         self.update(|spec| spec.mode = Mode::Replicated(count));
     }
 
-    /// Mounts one more secret as this file; its tasks stay, which a real Swarm would replace.
+    /// Mounts one more secret as this file; its tasks have it at once, which a real Swarm would
+    /// replace.
     pub fn mount(&self, name: &str, target: &str) {
         let secret = self.server.write(|world| world.mount(name, target));
         self.update(|spec| spec.secrets.push(secret));
+        self.server.write(|world| world.hand_over_secrets(&self.id));
+    }
+
+    /// Mounts more secrets, each as this file, which replaces all tasks.
+    pub fn add_secrets<'a>(&self, files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Rollout {
+        let files = files.into_iter();
+        let secrets: Vec<_> =
+            files.map(|(name, file)| self.server.write(|world| world.mount(name, file))).collect();
+        self.roll(|spec| spec.secrets.extend(secrets))
     }
 
     /// Sets a label of the service; no task is touched.

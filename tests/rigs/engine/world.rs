@@ -90,6 +90,8 @@ pub(super) struct Task {
     pub(super) desired: State,
     /// In the order of the service's networks.
     pub(super) addresses: Vec<(String, IpAddr)>,
+    /// As it was given them.
+    pub(super) secrets: Vec<Value>,
 }
 
 #[derive(Debug, Clone)]
@@ -397,9 +399,18 @@ impl World {
             state: self.service_mut(service).begin_as,
             desired: State::Running,
             addresses,
+            secrets: spec.secrets,
         };
         self.tasks.insert(id.clone(), task);
         id
+    }
+
+    /// Gives the tasks of a service the secrets of its specification.
+    pub(super) fn hand_over_secrets(&mut self, service: &str) {
+        let secrets = self.service_mut(service).spec.secrets.clone();
+        for task in self.tasks.values_mut().filter(|task| task.service == service) {
+            task.secrets.clone_from(&secrets);
+        }
     }
 
     /// Moves a task's desired state; its present state stays.

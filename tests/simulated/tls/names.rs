@@ -209,8 +209,7 @@ async fn plain_http_goes_on_beside_tls() -> Result<()> {
     let mut connection = at.client.connect("a.local", BOTH).await?;
     let plain = at.stage.client.get("a.local", "/headers").await?;
     let secure = connection.get("a.local", "/headers").await?;
-    for (answer, proto, port) in [(plain, "http", 80), (secure, "https", 443)]
-    {
+    for (answer, proto, port) in [(plain, "http", 80), (secure, "https", 443)] {
         ensure!(answer.status == 200, "{answer:?}");
         for header in OF_EVERY_ANSWER.iter().chain(&["x-upstream-addr", "x-upstream-response-time"])
         {

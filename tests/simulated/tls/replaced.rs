@@ -1,11 +1,11 @@
 //! A certificate is replaced, and no client notices.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use futures::stream::{self, BoxStream, StreamExt};
 use waggle_tests::authority::Signed;
 use waggle_tests::client::Answer;
-use waggle_tests::controller::Controller;
-use waggle_tests::engine::Service;
+use waggle_tests::controller::{Controller, problem_codes};
+use waggle_tests::engine::{Moment, Service};
 use waggle_tests::envoy::Envoy;
 use waggle_tests::load::Load;
 use waggle_tests::program::{eventually, free_address};
@@ -23,6 +23,13 @@ fn load(client: &TlsClient) -> Load {
 /// Labels a service with another certificate.
 fn relabel(service: &Service, name: &str) {
     service.set_labels([(CERT, &*format!("{name}.cert")), (KEY, &format!("{name}.key"))]);
+}
+
+async fn wait_tls(client: &TlsClient) -> Result<()> {
+    eventually("web.local takes TLS", async || {
+        Ok(client.handshake("web.local", BOTH).await.ok().map(drop))
+    })
+    .await
 }
 
 async fn wait_shown(client: &TlsClient, certificate: &Signed) -> Result<()> {
@@ -94,34 +101,56 @@ fn either(clients: [TlsClient; 2], protocol: &'static str) -> BoxStream<'static,
 #[tokio::test(flavor = "multi_thread")]
 async fn with_two_proxies_that_are_replaced_in_turn_no_request_fails() -> Result<()> {
     let mut at = Secured::start().await?;
+    at.stage.proxy.scale(2);
     let web = at.service("web", "web.local")?;
     let web = at.deploy(web, "web.local").await?;
     let mut second = Second::start(&at)?;
-    eventually("the second takes TLS", async || {
-        Ok(second.client.handshake("web.local", BOTH).await.ok().map(drop))
-    })
-    .await?;
     let clients = [at.client.clone(), second.client.clone()];
-    let certificate = at.authority.sign("web.local")?;
+    wait_tls(&second.client).await?;
 
     let load = Load::of(["h2", "http/1.1"].map(|protocol| either(clients.clone(), protocol)));
     load.go_on(50).await?;
-    // Mounting a secret replaces the proxies' tasks, one after the other.
-    at.stage.mount_certificate("web2", &certificate)?;
-    for (envoy, controller, client) in [
-        (&mut at.stage.envoy, &at.stage.controller, &at.client),
-        (&mut second.envoy, &second.controller, &second.client),
-    ] {
-        envoy.end();
-        load.go_on(20).await?;
-        *envoy = Envoy::start(controller.xds(), "envoy", 1)?;
-        envoy.wait_ready()?;
-        eventually("it takes TLS again", async || {
-            Ok(client.handshake("web.local", BOTH).await.ok().map(drop))
-        })
-        .await?;
-    }
+    // The label comes first. What it names is not mounted: that is told, and nothing changes.
     relabel(&web, "web2");
+    let code = "secret-without-proxy";
+    let told = |status: &_| problem_codes(status, "web") == [code, code];
+    at.stage.controller.wait_status(code, told).await?;
+    load.go_on(20).await?;
+
+    // Mounting it replaces the proxies, one after the other. Only the new ones hold the files.
+    let (certificate, folder) = (at.authority.sign("web.local")?, tempfile::tempdir()?);
+    let [chain, key] = ["cert", "key"].map(|part| folder.path().join(part));
+    let (at_chain, at_key) = (chain.display().to_string(), key.display().to_string());
+    let files = [("web2.cert", at_chain.as_str()), ("web2.key", &at_key)];
+    let mut proxies = [
+        (&mut at.stage.envoy, &mut at.stage.controller, &clients[0]),
+        (&mut second.envoy, &mut second.controller, &clients[1]),
+    ]
+    .into_iter();
+    let mut replaced = None;
+    for moment in at.stage.proxy.add_secrets(files) {
+        match moment {
+            Moment::Stopping(_) => {
+                let (envoy, controller, client) = proxies.next().context("a third proxy")?;
+                controller.wait_read().await?;
+                load.go_on(20).await?;
+                envoy.end();
+                load.go_on(20).await?;
+                replaced = Some((envoy, controller, client));
+            }
+            Moment::Prepared(_) => {
+                let (envoy, controller, client) = replaced.take().context("nothing stopped")?;
+                if proxies.len() == 0 {
+                    std::fs::write(&chain, &certificate.certificate)?;
+                    std::fs::write(&key, &certificate.key)?;
+                }
+                *envoy = Envoy::start(controller.xds(), "envoy", 1)?;
+                envoy.wait_ready()?;
+                wait_tls(client).await?;
+            }
+            Moment::Running(_) | Moment::Gone(_) => {}
+        }
+    }
     for client in &clients {
         wait_shown(client, &certificate).await?;
     }
