@@ -70,4 +70,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             }
         }
     }
+
+    /// Waits until the connection is cut, without a word.
+    pub async fn cut(&mut self) -> anyhow::Result<()> {
+        match timeout(ANSWER, self.0.next()).await.context("it is still open")? {
+            None | Some(Err(_)) => Ok(()),
+            Some(Ok(message)) => bail!("not cut, but told {message:?}"),
+        }
+    }
 }
