@@ -4,6 +4,7 @@
 mod headers;
 mod manage;
 mod modes;
+mod networks;
 mod outages;
 mod problems;
 mod rig;
