@@ -11,5 +11,6 @@ mod rig;
 mod secrecy;
 mod sessions;
 mod silence;
+mod tls;
 mod walkthroughs;
 mod world;
