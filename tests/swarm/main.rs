@@ -1,6 +1,7 @@
 //! Tests on a real one-node Swarm: the rig, and the product as its users run it. They need root, and
 //! say so without it.
 
+mod clusters;
 mod headers;
 mod manage;
 mod modes;
