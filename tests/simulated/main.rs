@@ -6,6 +6,7 @@ mod balancing;
 mod clusters;
 mod grpc;
 mod headers;
+mod injection;
 mod manage;
 mod modes;
 mod outages;

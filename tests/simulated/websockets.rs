@@ -1,4 +1,4 @@
-//! WebSockets through the proxy.
+//! Connections that become a WebSocket, through the proxy.
 
 use std::net::IpAddr;
 
@@ -38,9 +38,8 @@ async fn messages_go_both_ways_on_any_path() -> Result<()> {
             let message = Message::binary(binary);
             ensure!(socket.ask(message.clone()).await? == message, "{path}: not the same");
         }
-        let ping = Message::Ping("are you there".into());
-        let pong = socket.ask(ping).await?;
-        ensure!(pong == Message::Pong("are you there".into()), "{path}: {pong:?}");
+        let answer = socket.ask(Message::Ping("are you there".into())).await?;
+        ensure!(answer == Message::Pong("are you there".into()), "{path}: {answer:?}");
     }
     Ok(())
 }

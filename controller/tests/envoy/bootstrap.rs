@@ -4,6 +4,7 @@ use clap::Parser;
 use waggle_controller::bootstrap::{BootstrapArgs, bootstrap};
 
 use crate::validate;
+use crate::world::labelled;
 
 #[derive(Parser)]
 struct Command {
@@ -21,6 +22,19 @@ fn the_file_in_the_repository_is_the_default() {
     let file = include_str!("../../../envoy/bootstrap.yaml");
     assert_eq!(printed(&[]).unwrap(), file);
     validate::accepts_file(file, ".yaml");
+}
+
+/// Envoy ignores a cluster that is told under such a name.
+#[test]
+fn no_pool_has_the_name_of_a_cluster_of_the_bootstrap() {
+    let yaml = printed(&[]).unwrap();
+    let names = yaml.lines().filter_map(|line| line.trim().strip_prefix("cluster_name: "));
+    let names: Vec<_> = names.collect();
+    assert!(!names.is_empty(), "{yaml}");
+    for name in names {
+        let routes = labelled(&[(name, &[("hosts", "a.example"), ("port", "80")])]);
+        assert!(routes.pools.keys().all(|pool| pool.as_str() != name), "{name}");
+    }
 }
 
 #[test]

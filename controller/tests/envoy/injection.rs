@@ -16,6 +16,7 @@ use crate::validate;
 use crate::world::{Swarm, id, told};
 
 mod labels;
+mod meetings;
 mod soup;
 mod table;
 

@@ -3,9 +3,10 @@
 use std::convert::Infallible;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures::stream;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame};
 use hyper::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
@@ -158,18 +159,20 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 /// gRPC's health check says "serving"; any other call is not implemented. The status of a call comes
 /// after the message, in the trailers.
 fn grpc(path: &str) -> Reply {
-    let status = |code: &'static str| ("grpc-status", HeaderValue::from_static(code));
+    let status = |code| {
+        HeaderMap::from_iter([(
+            HeaderName::from_static("grpc-status"),
+            HeaderValue::from_static(code),
+        )])
+    };
+    // Not compressed, two bytes long: field 1, status SERVING (1).
+    let message = Frame::data(Bytes::from_static(&[0, 0, 0, 0, 2, 8, 1]));
     let mut reply = if path == "/grpc.health.v1.Health/Check" {
-        // Not compressed, two bytes long: field 1, status SERVING (1).
-        let message = Bytes::from_static(&[0, 0, 0, 0, 2, 8, 1]);
-        let (name, value) = status("0");
-        let trailers = HeaderMap::from_iter([(HeaderName::from_static(name), value)]);
-        let trailers = std::future::ready(Some(Ok(trailers)));
-        Response::new(Full::from(message).with_trailers(trailers).boxed_unsync())
+        let frames = [message, Frame::trailers(status("0"))];
+        Response::new(StreamBody::new(stream::iter(frames.map(Ok))).boxed_unsync())
     } else {
-        let (name, value) = status("12");
         let mut reply = Response::new(Full::default().boxed_unsync());
-        reply.headers_mut().insert(name, value);
+        *reply.headers_mut() = status("12");
         reply
     };
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

@@ -96,6 +96,8 @@ async fn serve(listen: SocketAddr, application: Arc<Application>) -> Result<(), 
             sleep(Duration::from_millis(10)).await;
             continue;
         };
+        // A small response in several parts must not wait for the peer's acknowledgements.
+        let _peer_left_already = stream.set_nodelay(true);
         let application = Arc::clone(&application);
         let service = service_fn(move |request| {
             let application = Arc::clone(&application);
