@@ -1,14 +1,17 @@
 //! Tests on a real one-node Swarm: the rig, and the product as its users run it. They need root, and
 //! say so without it.
 
+mod clusters;
 mod headers;
 mod manage;
 mod modes;
+mod networks;
 mod outages;
 mod problems;
 mod rig;
 mod secrecy;
 mod sessions;
 mod silence;
+mod tls;
 mod walkthroughs;
 mod world;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::thread;
@@ -12,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use waggle_tests::client::{Answer, Client, Jar};
-use waggle_tests::controller::{endpoints, service};
+use waggle_tests::controller::{endpoints, problem_codes, service};
 use waggle_tests::envoy;
 use waggle_tests::private_swarm::{Image, PrivateSwarm, Task, VipForwarding};
 use waggle_tests::sandbox::run;
@@ -23,7 +24,8 @@ pub(crate) const APP_PORT: u16 = 8080;
 pub(crate) const APPS: &str = "waggle-apps";
 
 const CONTROLLER: &str = "waggle_controller";
-const ENVOY: &str = "waggle_envoy";
+/// The service that runs the proxies.
+pub(crate) const ENVOY: &str = "waggle_envoy";
 /// How long anything that is waited for may take.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// How long a request may take.
@@ -59,6 +61,21 @@ pub(crate) fn on_stack(test: impl FnOnce(&World) -> Result<()>) -> Result<()> {
         .map_err(|error| error.context(world.account()))
 }
 
+/// The same, where the controller knows which service runs the proxies: it tells what they lack.
+pub(crate) fn on_stack_with_proxy(test: impl FnOnce(&World) -> Result<()>) -> Result<()> {
+    on_stack(|world| {
+        let setting = format!("--env-add WAGGLE_PROXY_SERVICE={ENVOY}");
+        world.docker(&format!("service update --detach {setting} {CONTROLLER}"))?;
+        wait("another controller knows its proxy and serves it", || {
+            let status = world.status()?;
+            let knows = status["proxies"][0]["name"] == ENVOY;
+            Ok((knows && status["envoys"][0].is_object()).then_some(()))
+        })?;
+        world.wait_read()?;
+        test(world)
+    })
+}
+
 fn deploy(swarm: &PrivateSwarm, example: &str, stack: &str) -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("examples");
     let file = folder.join(example).with_extension("yml");
@@ -76,6 +93,18 @@ impl World {
     /// Runs a command of Docker's, as it is typed.
     pub(crate) fn docker(&self, command: &str) -> Result<String> {
         self.swarm.docker(command.split_whitespace())
+    }
+
+    /// Runs a command line, as it is typed.
+    pub(crate) fn shell(&self, line: &str) -> Result<String> {
+        self.swarm.shell(line)
+    }
+
+    /// Creates a secret.
+    pub(crate) fn secret(&self, name: &str, content: &str) -> Result<()> {
+        let file = Path::new("/run").join(name);
+        fs::write(&file, content)?;
+        self.docker(&format!("secret create {name} {}", file.display())).map(drop)
     }
 
     /// Creates a service of the demo application on the shared network, and waits until its tasks
@@ -125,9 +154,23 @@ impl World {
         service(&status, name).cloned().with_context(|| format!("no {name} in {status:#}"))
     }
 
+    /// Waits until a service has exactly these problems, and returns them.
+    pub(crate) fn wait_problems(&self, name: &str, codes: &[&str]) -> Result<Vec<Value>> {
+        wait(&format!("the problems {codes:?} of {name}"), || {
+            let status = self.status()?;
+            ensure!(problem_codes(&status, name) == codes, "{:#?}", service(&status, name));
+            Ok(service(&status, name).and_then(|it| it["problems"].as_array().cloned()))
+        })
+    }
+
     /// A page of Envoy's admin interface.
     pub(crate) fn envoy(&self, path: &str) -> Result<String> {
-        self.inside(ENVOY, &["curl", "-sSf", &format!("http://127.0.0.1:9901{path}")])
+        self.envoy_of(ENVOY, path)
+    }
+
+    /// The same of another service's Envoy.
+    pub(crate) fn envoy_of(&self, service: &str, path: &str) -> Result<String> {
+        self.inside(service, &["curl", "-sSf", &format!("http://127.0.0.1:9901{path}")])
     }
 
     /// Envoy's counters and gauges.
@@ -178,9 +221,22 @@ impl World {
         path: &str,
         headers: &[(&str, &[u8])],
     ) -> Result<Answer> {
-        let answer = self.client.get_with(host, path, headers);
-        let answer = self.runtime.block_on(async { tokio::time::timeout(ANSWER, answer).await });
-        answer.with_context(|| format!("{host}{path}: no answer within {ANSWER:?}"))?
+        self.answer(host, self.client.get_with(host, path, headers))
+    }
+
+    /// `GET` by another proxy's client.
+    pub(crate) fn get_by(&self, client: &Client, host: &str, path: &str) -> Result<Answer> {
+        self.answer(host, client.get(host, path))
+    }
+
+    /// Waits for what is asked of a host, and not for ever.
+    pub(crate) fn answer<T>(
+        &self,
+        host: &str,
+        asked: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let answer = self.runtime.block_on(async { tokio::time::timeout(ANSWER, asked).await });
+        answer.with_context(|| format!("{host}: no answer within {ANSWER:?}"))?
     }
 
     /// Waits until a host's `/ping` answers with this status.

@@ -1,6 +1,7 @@
 //! The engine of a private Swarm, as it is asked and told.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::net::IpAddr;
@@ -77,11 +78,29 @@ impl Engine {
     /// The Docker CLI, about to be run against this engine.
     pub fn client(&self) -> Command {
         let mut command = Command::new(&self.client);
+        self.address(&mut command);
+        command
+    }
+
+    /// Leads the Docker CLI to this engine, and away from the user's settings.
+    fn address<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command
             .env_remove("DOCKER_CONTEXT")
             .env("DOCKER_CONFIG", "/run/docker-cli")
-            .env("DOCKER_HOST", format!("unix://{SOCKET}"));
-        command
+            .env("DOCKER_HOST", format!("unix://{}", self.socket().display()))
+    }
+
+    /// Runs a line of a shell that calls `docker`, as its user types it.
+    ///
+    /// # Errors
+    ///
+    /// If it fails, with the line and what it complained.
+    pub fn shell(&self, line: &str) -> Result<String> {
+        let folder = self.client.parent().context("the client is in a folder")?;
+        let path = env::var("PATH")?;
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", line]).env("PATH", format!("{}:{path}", folder.display()));
+        run(self.address(&mut shell))
     }
 
     /// Asks the engine's API, such as `/services`, with the call's filters.
