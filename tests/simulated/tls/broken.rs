@@ -1,6 +1,6 @@
 //! A bad certificate harms the hosts that should show it, and nobody else.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tokio::task::JoinHandle;
 use waggle_tests::controller::problem_codes;
 use waggle_tests::engine::Builder;
@@ -61,8 +61,9 @@ async fn a_bad_certificate_harms_its_own_hosts_only() -> Result<()> {
     let going_on = slow(&at, "good.local").await?;
     let bad = bad(&at)?;
     let names: Vec<&str> = bad.iter().map(|(name, _)| *name).collect();
+    let mut deployed = Vec::new();
     for (name, service) in bad {
-        at.stage.deploy(service).await?;
+        deployed.push(at.stage.deploy(service).await?);
         let host = format!("{name}.local");
         eventually("its plain host answers", async || {
             Ok((at.stage.client.get(&host, "/ping").await?.status == 200).then_some(()))
@@ -85,12 +86,33 @@ async fn a_bad_certificate_harms_its_own_hosts_only() -> Result<()> {
         Ok(())
     };
     answers(&at).await?;
+    tells_of(&mut at, &names).await?;
 
     at.stage.envoy = Envoy::start(at.stage.controller.xds(), "envoy-1", 1)?;
     at.stage.envoy.wait_ready()?;
     at.wait_tls("good.local").await?;
     at.wait_tls("later.local").await?;
-    answers(&at).await
+    answers(&at).await?;
+    tells_of(&mut at, &names).await?;
+
+    // A whole one in its place, by another secret.
+    let whole = at.authority.sign("cut.local")?;
+    at.stage.mount_certificate("whole", &whole)?;
+    let cut = deployed.first().context("the first of them")?;
+    cut.set_labels([(CERT, "whole.cert"), (KEY, "whole.key")]);
+    at.wait_tls("cut.local").await?;
+    let healed = |status: &_| problem_codes(status, "cut").is_empty();
+    at.stage.controller.wait_status("nothing is told of it", healed).await.map(drop)
+}
+
+/// Waits until each of these services, and no other, is told that its certificate is refused.
+async fn tells_of(at: &mut Secured, names: &[&str]) -> Result<()> {
+    let told = |status: &_| {
+        let refused = |name: &&str| problem_codes(status, name) == ["certificate-refused"];
+        let sound = |name: &&str| problem_codes(status, name).is_empty();
+        names.iter().all(refused) && ["good", "later"].iter().all(sound)
+    };
+    at.stage.controller.wait_status("certificate-refused", told).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -239,7 +239,22 @@ fn what_a_filter_chain_used_goes_after_it() {
     client.ack(Kind::Routes);
     assert_eq!(client.listen(), ["cluster -b -c"]);
     client.ack(Kind::Cluster);
-    assert_eq!(client.exchange(), ["endpoints -b -c", "secret -t -v"]);
+    assert_eq!(client.exchange(), ["endpoints -b -c", "secret -t", "secret -v"]);
+}
+
+/// Envoy takes a certificate that it cannot use when it is told a second time.
+#[test]
+fn secrets_are_told_one_at_a_time_so_that_a_rejection_names_its_own() {
+    let line = "a/1/1 r/1=a s/1# t/1# v/1# https/1>r,s#,t#,v#";
+    let mut client = Client::following(Variant::Delta, line, &["a"], &["r"]);
+    client.ask(Kind::Secret, &["s", "t", "v"]);
+    assert_eq!(client.listen(), ["secret +s@1"]);
+    client.ack(Kind::Secret);
+    assert_eq!(client.listen(), ["secret +t@1"]);
+    client.nack(Kind::Secret);
+    assert_eq!(client.listen(), ["secret +v@1"], "the one that it rejects is not told again");
+    client.ack(Kind::Secret);
+    assert_eq!(client.exchange(), SILENCE);
 }
 
 #[test]
