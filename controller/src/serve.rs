@@ -14,8 +14,9 @@ use waggle_filter::config::{InfoHeaders, PluginConfig};
 use crate::control::{Control, Inlets, Outlets};
 use crate::envoy::{self, FilterCode};
 use crate::labels::Care;
-use crate::settings::{FilterSource, Serve, XdsTls};
+use crate::settings::{DockerTls, FilterSource, Serve, XdsTls};
 use crate::state::{Kept, StateDir};
+use crate::swarm::{Address, Engine, Identity, Tls};
 use crate::{admin, keys, proxy, routing, state, swarm, version, xds};
 
 /// Swarm signals a task two seconds after it was told to stop. What is seen by polling is seen up to
@@ -34,6 +35,7 @@ pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Resu
         tracing::warn!("{warning}");
     }
     let proxies = settings.proxies()?;
+    let docker = docker(&settings)?;
     let state = open_state(&settings.state_dir);
     let kept = state.as_ref().and_then(load);
     let filter = PluginConfig {
@@ -59,7 +61,7 @@ pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Resu
     };
     let managed = routing.proxies.values().any(|proxy| proxy.care == Care::Controller);
     let care = proxy::Settings {
-        docker: settings.docker.clone(),
+        docker: docker.clone(),
         timeout: DOCKER_TIMEOUT,
         proxies: routing.proxies.clone(),
         grace: proxy::GRACE,
@@ -80,7 +82,7 @@ pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Resu
 
     let tasks = TaskTracker::new();
     let secrets = if managed { swarm::Secrets::Read } else { swarm::Secrets::Leave };
-    let source = swarm::Settings { docker: settings.docker, timeout: DOCKER_TIMEOUT, secrets };
+    let source = swarm::Settings { docker, timeout: DOCKER_TIMEOUT, secrets };
     let inlets = proxy::Inlets { pictures: seen.clone(), needs: needed };
     tasks.spawn(swarm::run(source, picture, pictures, health, shutdown.clone()));
     let control = Control::new(routing, envoy, ledger.unwrap_or_default());
@@ -116,6 +118,27 @@ pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Resu
         tracing::warn!("some connections did not end in time");
     }
     outcome
+}
+
+/// Where Docker's API is, and how it is reached.
+fn docker(settings: &Serve) -> anyhow::Result<Address> {
+    let DockerTls { docker_ca, docker_cert: cert, docker_key: key, docker_insecure } =
+        &settings.docker_tls;
+    let ca = docker_ca.as_ref().map(|path| read(path, "--docker-ca")).transpose()?;
+    let engine = match &ca {
+        _ if *docker_insecure => Engine::Anyone,
+        Some(ca) => Engine::SignedBy(ca),
+        None if cert.is_none() && key.is_none() => return Ok(settings.docker.clone()),
+        None => anyhow::bail!("--docker-cert and --docker-key need --docker-ca"),
+    };
+    let pair = match (cert, key) {
+        (Some(cert), Some(key)) => Some((read(cert, "--docker-cert")?, read(key, "--docker-key")?)),
+        (None, None) => None,
+        _ => anyhow::bail!("--docker-cert and --docker-key belong together: give both or none"),
+    };
+    let identity = pair.as_ref().map(|(certificate, key)| Identity { certificate, key });
+    let tls = Tls::new(engine, identity).context("--docker-ca, --docker-cert, --docker-key")?;
+    settings.docker.clone().over(tls).context("--docker")
 }
 
 fn open_state(path: &Path) -> Option<StateDir> {

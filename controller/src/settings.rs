@@ -69,6 +69,10 @@ pub struct Serve {
     #[arg(long, value_name = "URL", default_value = "unix:///var/run/docker.sock")]
     pub docker: Address,
 
+    /// TLS to Docker
+    #[command(flatten)]
+    pub docker_tls: DockerTls,
+
     /// Where Envoys connect for their configuration
     #[arg(long, value_name = "IP:PORT", value_parser = value::address, default_value = "0.0.0.0:18000")]
     pub xds_address: SocketAddr,
@@ -161,6 +165,32 @@ pub struct Serve {
     /// What is worth telling about the file: settings without effect, and why.
     #[arg(skip)]
     pub warnings: Vec<String>,
+}
+
+/// TLS to a Docker that is reached by `tcp://`.
+#[derive(Debug, Args)]
+pub struct DockerTls {
+    /// The authority that signs the certificate of Docker's API (PEM): with it `tcp://` is TLS
+    #[arg(long, value_name = "FILE")]
+    pub docker_ca: Option<PathBuf>,
+    /// The controller's certificate chain (PEM) for Docker's API
+    #[arg(long, value_name = "FILE")]
+    pub docker_cert: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub docker_key: Option<PathBuf>,
+    /// Speak TLS to Docker's API and take any certificate of it
+    #[arg(
+        long,
+        value_name = "BOOL",
+        action = ArgAction::Set,
+        value_parser = value::truth,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "false",
+        default_missing_value = "true"
+    )]
+    pub docker_insecure: bool,
 }
 
 /// The files of mutual TLS: all three or none. Without them anyone who reaches `--xds-address` can

@@ -29,12 +29,14 @@ mod pace;
 mod poll;
 mod reader;
 mod shape;
+mod tls;
 
-pub use address::{Address, AddressError};
+pub use address::{Address, AddressError, NoTls};
 pub(crate) use call::{CallError, Cause, Method};
 pub(crate) use docker::Docker;
 pub use id::{NetworkId, NodeId, SecretId, ServiceId, ServiceName, TaskId};
 pub use poll::{Settings, run};
+pub use tls::{Engine, Identity, Tls, TlsError};
 
 /// A picture, and what it is worth.
 #[derive(Debug, Clone, PartialEq, Eq)]

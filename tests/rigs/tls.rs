@@ -14,7 +14,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::server::{WantsServerCert, WebPkiClientVerifier};
+use tokio_rustls::rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -199,10 +200,34 @@ impl TlsFront {
         protocols: &[&str],
         target: SocketAddr,
     ) -> anyhow::Result<Self> {
+        let config = ServerConfig::builder().with_no_client_auth();
+        Self::listen(address, config, certificate, protocols, target).await
+    }
+
+    /// The same for clients whose certificates this authority signed, and for no other.
+    pub async fn start_mutual(
+        address: (IpAddr, u16),
+        certificate: &Signed,
+        clients: &Authority,
+        target: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        let mut authorities = RootCertStore::empty();
+        authorities.add(CertificateDer::from_pem_slice(clients.pem().as_bytes())?)?;
+        let verifier = WebPkiClientVerifier::builder(Arc::new(authorities)).build()?;
+        let config = ServerConfig::builder().with_client_cert_verifier(verifier);
+        Self::listen(address, config, certificate, &["http/1.1"], target).await
+    }
+
+    async fn listen(
+        address: (IpAddr, u16),
+        config: ConfigBuilder<ServerConfig, WantsServerCert>,
+        certificate: &Signed,
+        protocols: &[&str],
+        target: SocketAddr,
+    ) -> anyhow::Result<Self> {
         let chain = vec![CertificateDer::from_pem_slice(certificate.certificate.as_bytes())?];
         let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes())?;
-        let mut config =
-            ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+        let mut config = config.with_single_cert(chain, key)?;
         config.alpn_protocols = protocols.iter().map(|it| it.as_bytes().to_vec()).collect();
         let listener = TcpListener::bind(address).await?;
         let seen: Arc<Mutex<Vec<Greeting>>> = Arc::default();

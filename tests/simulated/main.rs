@@ -4,6 +4,7 @@
 mod backend_tls;
 mod balancing;
 mod clusters;
+mod docker_tls;
 mod grpc;
 mod headers;
 mod injection;

@@ -150,11 +150,10 @@ impl Reader<'_> {
             Meaning::Setting(setting, translate) => {
                 self.translated(entry, cluster, key, setting, translate);
             }
-            Meaning::Nothing(_) | Meaning::Refused(_) if entry.value.is_false() => {}
+            Meaning::Nothing(_) if entry.value.is_false() => {}
             Meaning::Nothing(why) => {
                 self.warn(key, entry.line, format!("{} has no effect: {why}", entry.path));
             }
-            Meaning::Refused(why) => self.error(entry.line, format!("{}: {why}", entry.path)),
         }
     }
 

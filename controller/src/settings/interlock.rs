@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use crate::envoy::limits::{ConnectTimeout, Expected, Timeout, TlsCipher};
 
-use Meaning::{Cluster, Nothing, Refused, Setting};
+use Meaning::{Cluster, Nothing, Setting};
 use Section::{Core, Extension, Proxy};
 
 /// A table of Interlock's file.
@@ -49,8 +49,6 @@ pub(super) enum Meaning {
     Cluster,
     /// Accepted without effect; why.
     Nothing(&'static str),
-    /// Refused, since it would be dangerous to go on without it; why.
-    Refused(&'static str),
 }
 
 /// Writes a value of Interlock as the setting does.
@@ -81,8 +79,6 @@ const fn key(section: Section, name: &'static str, meaning: Meaning) -> Key {
 
 const NO_EXTENSION: &str = "there is no extension service: the controller is all there is";
 const YOUR_SERVICE: &str = "the proxy is a service of your own: set this on it, by `docker service update` or in its stack";
-const DOCKER_TLS: &str = "Docker's API over TLS is not supported: run the controller on a manager \
-    with DockerURL = \"unix:///var/run/docker.sock\", or put a socket proxy before it";
 const NGINX: &str = "it tunes NGINX; Envoy has no use for it";
 const HAPROXY: &str = "it tunes HAProxy; Envoy has no use for it";
 const RAW: &str = "lines for NGINX cannot be translated for Envoy; look for what they did in the \
@@ -94,10 +90,10 @@ const OWN_FORMAT: &str = "Waggle's access log has a form of its own, with the re
 pub(super) const KEYS: &[Key] = &[
     key(Core, "ListenAddr", Setting("xds-address", listen_address)),
     key(Core, "DockerURL", Setting("docker", as_it_is)),
-    key(Core, "TLSCACert", Refused(DOCKER_TLS)),
-    key(Core, "TLSCert", Refused(DOCKER_TLS)),
-    key(Core, "TLSKey", Refused(DOCKER_TLS)),
-    key(Core, "AllowInsecure", Refused(DOCKER_TLS)),
+    key(Core, "TLSCACert", Setting("docker-ca", as_it_is)),
+    key(Core, "TLSCert", Setting("docker-cert", as_it_is)),
+    key(Core, "TLSKey", Setting("docker-key", as_it_is)),
+    key(Core, "AllowInsecure", Setting("docker-insecure", as_it_is)),
     key(
         Core,
         "PollInterval",

@@ -270,7 +270,6 @@ fn the_documentation_has_every_key_of_interlock_without_a_setting() {
     for key in KEYS {
         let why = match key.meaning {
             Meaning::Nothing(why) => why.to_owned(),
-            Meaning::Refused(why) => format!("refused: {why}"),
             Meaning::Setting(..) | Meaning::Cluster => continue,
         };
         match reasons.iter_mut().find(|(known, _)| *known == why) {

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use hyper::http::uri::Authority;
 
+use super::tls::Tls;
+
 /// The port of an engine, or of a socket proxy, that is named without one.
 const DEFAULT_PORT: u16 = 2375;
 
@@ -16,12 +18,29 @@ pub enum Address {
     Unix(PathBuf),
     /// `tcp://host:port` or `http://host:port`: HTTP without TLS.
     Tcp(Authority),
+    /// The same with TLS.
+    Tls(Authority, Tls),
 }
 
 /// A text that is no address of an engine that Waggle can reach.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no Docker address: give unix:///path, tcp://host:port or http://host:port")]
 pub struct AddressError(String);
+
+/// An engine that is not reached over the network was to be reached over TLS.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is reached without TLS: give tcp://host:port, or no certificates")]
+pub struct NoTls(String);
+
+impl Address {
+    /// The same address, reached over TLS.
+    pub fn over(self, tls: Tls) -> Result<Self, NoTls> {
+        match self {
+            Self::Tcp(host) | Self::Tls(host, _) => Ok(Self::Tls(host, tls)),
+            Self::Unix(_) => Err(NoTls(self.to_string())),
+        }
+    }
+}
 
 impl FromStr for Address {
     type Err = AddressError;
@@ -50,7 +69,7 @@ impl fmt::Display for Address {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(out, "unix://{}", path.display()),
-            Self::Tcp(authority) => write!(out, "tcp://{authority}"),
+            Self::Tcp(authority) | Self::Tls(authority, _) => write!(out, "tcp://{authority}"),
         }
     }
 }

@@ -12,6 +12,7 @@ use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::uri::Authority;
 use hyper::{Request, Uri};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -112,6 +113,7 @@ impl Cause {
 pub(super) enum Transport {
     Unix(Client<UnixConnector, Full<Bytes>>, PathBuf),
     Tcp(Client<HttpConnector, Full<Bytes>>, Authority),
+    Tls(Client<HttpsConnector<HttpConnector>, Full<Bytes>>, Authority),
 }
 
 impl Transport {
@@ -120,6 +122,7 @@ impl Transport {
         match address.clone() {
             Address::Unix(socket) => Self::Unix(builder.build(UnixConnector), socket),
             Address::Tcp(host) => Self::Tcp(builder.build(HttpConnector::new()), host),
+            Address::Tls(host, tls) => Self::Tls(builder.build(tls.connector()), host),
         }
     }
 
@@ -132,10 +135,8 @@ impl Transport {
     ) -> Result<Bytes, Cause> {
         let uri = match self {
             Self::Unix(_, socket) => Ok(hyperlocal::Uri::new(socket, target).into()),
-            Self::Tcp(_, host) => {
-                let uri = Uri::builder().scheme("http").authority(host.clone());
-                uri.path_and_query(target).build()
-            }
+            Self::Tcp(_, host) => over_network("http", host, target),
+            Self::Tls(_, host) => over_network("https", host, target),
         };
         let uri = uri.map_err(|error| Cause::Connection(error.to_string()))?;
         let mut request = Request::new(Full::new(body));
@@ -148,6 +149,7 @@ impl Transport {
         let answer = match self {
             Self::Unix(client, _) => client.request(request).await,
             Self::Tcp(client, _) => client.request(request).await,
+            Self::Tls(client, _) => client.request(request).await,
         };
         let answer = answer.map_err(|error| connection_cause(&error))?;
         let status = answer.status().as_u16();
@@ -155,6 +157,10 @@ impl Transport {
         let body = body.map_err(|error| Cause::Unreadable(chain(&error)))?.to_bytes();
         if status == 200 { Ok(body) } else { Err(refusal(status, method, message(&body))) }
     }
+}
+
+fn over_network(scheme: &str, host: &Authority, target: &str) -> Result<Uri, hyper::http::Error> {
+    Uri::builder().scheme(scheme).authority(host.clone()).path_and_query(target).build()
 }
 
 /// What a status other than 200 means.

@@ -17,6 +17,8 @@ use futures::{Stream, StreamExt};
 use hyper::Uri;
 use hyper::body::Bytes;
 use hyper::http::uri::PathAndQuery;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 
 use super::address::Address;
 use super::call::{CallError, Cause, Method, Transport, connection_cause, refusal};
@@ -57,6 +59,18 @@ impl Docker {
                 timeout.as_secs() + 1,
                 API_DEFAULT_VERSION,
             ),
+            Address::Tls(host, tls) => {
+                let client = Client::builder(TokioExecutor::new()).build(tls.connector());
+                bollard::Docker::connect_with_custom_transport(
+                    move |request: BollardRequest| {
+                        let client = client.clone();
+                        Box::pin(async move { client.request(request).await.map_err(Into::into) })
+                    },
+                    Some(format!("https://{host}")),
+                    timeout.as_secs() + 1,
+                    API_DEFAULT_VERSION,
+                )
+            }
         };
         let engine = engine.map_err(|error| failed(bollard_cause(&error)))?;
         let answer = tokio::time::timeout(timeout, engine.version()).await;
