@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use waggle_tests::private_swarm::Task;
 
 use crate::modes::routed;
-use crate::world::{APP_PORT, APPS, ENVOY, World, metadata, on_stack_with_proxy, upstream, wait};
+use crate::world::{APP_PORT, APPS, ENVOY, World, metadata, on_stack, upstream, wait};
 
 /// Where a service's only task listens on a network.
 fn on(tasks: &[Task], network: &str) -> Result<String> {
@@ -28,7 +28,7 @@ fn wait_from(world: &World, host: &str, endpoint: &str) -> Result<()> {
 
 #[test]
 fn a_network_that_the_proxy_is_not_on_is_told_and_the_told_command_mends_it() -> Result<()> {
-    on_stack_with_proxy(|world| {
+    on_stack(|world| {
         world.deploy("network")?;
         let tasks = world.swarm.wait_running("network_app", 1)?;
         let problems = world.wait_problems("network_app", &["network-without-proxy"])?;
@@ -53,7 +53,7 @@ fn a_network_that_the_proxy_is_not_on_is_told_and_the_told_command_mends_it() ->
 
 #[test]
 fn the_label_chooses_the_network_and_without_it_one_of_the_proxys_is_used() -> Result<()> {
-    on_stack_with_proxy(|world| {
+    on_stack(|world| {
         for network in ["aaa", "bbb"] {
             world.docker(&format!("network create --driver overlay {network}"))?;
         }

@@ -10,7 +10,7 @@ use waggle_tests::load::Load;
 use waggle_tests::tls::{BOTH, Connection, TlsClient};
 
 use crate::modes::routed;
-use crate::world::{ENVOY, World, address, metadata, on_stack_with_proxy, upstream, wait};
+use crate::world::{ENVOY, World, address, metadata, on_stack, upstream, wait};
 
 /// The example stack, an authority, and a client that believes it.
 struct Secured<'a> {
@@ -20,7 +20,7 @@ struct Secured<'a> {
 }
 
 fn on_secured(test: impl FnOnce(&Secured<'_>) -> Result<()>) -> Result<()> {
-    on_stack_with_proxy(|world| {
+    on_stack(|world| {
         let authority = Authority::new()?;
         let published = SocketAddr::from((Ipv4Addr::LOCALHOST, 443));
         let client = TlsClient::new(published, &authority)?;

@@ -61,21 +61,6 @@ pub(crate) fn on_stack(test: impl FnOnce(&World) -> Result<()>) -> Result<()> {
         .map_err(|error| error.context(world.account()))
 }
 
-/// The same, where the controller knows which service runs the proxies: it tells what they lack.
-pub(crate) fn on_stack_with_proxy(test: impl FnOnce(&World) -> Result<()>) -> Result<()> {
-    on_stack(|world| {
-        let setting = format!("--env-add WAGGLE_PROXY_SERVICE={ENVOY}");
-        world.docker(&format!("service update --detach {setting} {CONTROLLER}"))?;
-        wait("another controller knows its proxy and serves it", || {
-            let status = world.status()?;
-            let knows = status["proxies"][0]["name"] == ENVOY;
-            Ok((knows && status["envoys"][0].is_object()).then_some(()))
-        })?;
-        world.wait_read()?;
-        test(world)
-    })
-}
-
 fn deploy(swarm: &PrivateSwarm, example: &str, stack: &str) -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("examples");
     let file = folder.join(example).with_extension("yml");
