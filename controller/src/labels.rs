@@ -48,6 +48,7 @@ pub use intent::{
 };
 pub use name::{BadNodeCluster, BadSecretName, NodeCluster, SecretName};
 pub use path::{BadPath, PathPrefix};
+pub(crate) use problem::is_deceptive;
 pub use problem::{Code, Problem, Severity};
 pub use proxy::{Care, Proxies, ProxyService};
 pub use value::{BadHost, CookieName, HostPattern, Port};

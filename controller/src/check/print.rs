@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::Format;
 use super::finding::Finding;
-use crate::labels::Severity;
+use crate::labels::{Severity, is_deceptive};
 
 /// What was looked at.
 #[derive(Debug, Clone, Copy)]
@@ -113,11 +113,11 @@ fn property(text: &str) -> String {
 
 /// A text without control characters, which would speak to the terminal.
 fn printable(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
+    if !text.contains(is_deceptive) {
         return text.into();
     }
     let shown = |c: char| {
-        if c.is_control() { c.escape_default().to_string() } else { c.to_string() }
+        if is_deceptive(c) { c.escape_default().to_string() } else { c.to_string() }
     };
     text.chars().map(shown).collect::<String>().into()
 }

@@ -12,6 +12,9 @@ use super::{Kind, Resource, Settings, header};
 use crate::labels::{Host, Scheme};
 use crate::routing::Routes;
 
+/// What Envoy tells tasks of clients from outside, in a header of its own: `X-Real-IP` tells it too.
+const ENVOYS_OWN: &str = "x-envoy-external-address";
+
 /// The name of the routes for plain HTTP, and of their listener.
 pub(super) const HTTP: &str = "http";
 
@@ -73,7 +76,7 @@ fn configuration(
         ignore_port_in_host_matching: true,
         internal_only_headers: vec![PIN_HEADER.to_owned()],
         request_headers_to_add: header::to_task(settings, scheme),
-        request_headers_to_remove: vec![PIN_HEADER.to_owned()],
+        request_headers_to_remove: [PIN_HEADER, ENVOYS_OWN].map(String::from).into(),
         response_headers_to_add: header::to_client(settings),
         response_headers_to_remove: vec![PIN_HEADER.to_owned()],
         ..Default::default()

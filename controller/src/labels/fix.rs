@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::problem::is_deceptive;
 use super::reader::{LONGEST, key_of};
 use crate::swarm::ServiceName;
 
@@ -45,7 +46,7 @@ pub(super) fn quoted(word: &str) -> String {
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
     }
-    let shown = word.replace(char::is_control, "?").replace('\'', r"'\''");
+    let shown = word.replace(is_deceptive, "?").replace('\'', r"'\''");
     format!("'{shown}'")
 }
 

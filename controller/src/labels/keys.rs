@@ -87,10 +87,13 @@ fn tell_misplaced(reader: &mut Reader<'_>, verdict: &Verdict) {
         Verdict::Read => (Severity::Warning, "they are ignored"),
         Verdict::Misplaced => (Severity::Error, "the service is not routed"),
     };
+    let how_many = match misplaced.len() {
+        1 => "a label is".to_owned(),
+        many => format!("{many} labels are"),
+    };
     let message = format!(
-        "{} labels are on the service's containers (`docker service create --container-label`, \
-         Compose `labels`) and not on the service; {told}",
-        misplaced.len()
+        "{how_many} on the service's containers (`docker service create --container-label`, \
+         Compose `labels`) and not on the service; {told}"
     );
     let edits: Vec<_> = misplaced.iter().map(|(_, name, value)| Edit::Set(name, value)).collect();
     let fix = format!("{}; in Compose, move them to `deploy.labels`", reader.update(&edits));

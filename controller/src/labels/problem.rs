@@ -63,13 +63,20 @@ pub(super) fn shown(text: &str) -> String {
             out.push('…');
             break;
         }
-        if character.is_control() {
+        if is_deceptive(character) {
             out.extend(character.escape_default());
         } else {
             out.push(character);
         }
     }
     out
+}
+
+/// Whether a character changes how the text around it looks: a control character, or one that turns
+/// the direction of writing.
+pub(crate) fn is_deceptive(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// How bad a problem is.
@@ -252,7 +259,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_of_a_value_is_short_and_printable() {
-        assert_eq!(shown("a\u{1b}[31m\n"), "a\\u{1b}[31m\\n");
+        assert_eq!(shown("a\u{1b}[31m\n\u{202e}"), "a\\u{1b}[31m\\n\\u{202e}");
         assert_eq!(shown(&"é".repeat(201)), format!("{}…", "é".repeat(200)));
         assert_eq!(shown(&"é".repeat(200)), "é".repeat(200));
     }

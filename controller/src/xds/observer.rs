@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::status::{Rejection, Status};
 use crate::envoy::Kind;
-use crate::labels::NodeCluster;
+use crate::labels::{NodeCluster, is_deceptive};
 
 /// How many characters of a client's own words are kept.
 const KEPT: usize = 1000;
@@ -228,7 +228,7 @@ impl Drop for Connection {
 pub(super) fn printable(words: &str) -> String {
     let mut kept = String::new();
     for letter in words.chars().take(KEPT) {
-        if letter.is_control() {
+        if is_deceptive(letter) {
             kept.extend(letter.escape_default());
         } else {
             kept.push(letter);
