@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use waggle_controller::settings::{Cli, Command, LoadError};
-use waggle_controller::{bootstrap, check, serve};
+use waggle_controller::{bootstrap, check, keys, serve};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -39,6 +39,7 @@ async fn main() -> ExitCode {
             print!("{}", bootstrap::bootstrap(&args));
             Ok(())
         }
+        Command::Keys(args) => keys::run(&args),
         Command::Check(args) => return check::check(&args).await,
     };
     match outcome {

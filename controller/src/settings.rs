@@ -14,6 +14,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use crate::bootstrap::BootstrapArgs;
 use crate::check::CheckArgs;
 use crate::envoy::Limits;
+use crate::keys::KeysArgs;
 use crate::labels::NodeCluster;
 use crate::labels::{Care, ProxyService};
 use crate::routing::ShareHosts;
@@ -47,6 +48,8 @@ pub enum Command {
                             key of the file (http-port). A flag beats a variable, a variable the file."
     )]
     Serve(Box<Serve>),
+    /// Make and rotate session keys.
+    Keys(KeysArgs),
     /// Print Envoy's bootstrap for given addresses.
     Bootstrap(BootstrapArgs),
     /// Check the labels of Compose files.
