@@ -206,6 +206,19 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_keys_in_three_steps_loses_no_token() {
+        let steps: [&[u8]; 4] = [&[1], &[1, 2], &[2, 1], &[2]];
+        // Two Envoys may be one step apart.
+        for (before, after) in steps.iter().zip(&steps[1..]) {
+            for (signer, opener) in [(before, after), (after, before)] {
+                let value = token().seal(&keys(signer), "s_lb", [7; 24]).unwrap();
+                let found = open(&keys(opener), value.as_bytes());
+                assert_eq!(found, Some(token()), "made with {signer:?}, opened with {opener:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_token_is_short_and_shows_nothing() {
         let value = sealed();
         assert!(value.len() <= 160, "{}", value.len());
@@ -220,6 +233,22 @@ mod tests {
     #[test]
     fn a_token_of_another_cookie_is_none() {
         assert_eq!(Token::open(&keys(&[1]), "t_lb", sealed().as_bytes(), NOW), None);
+    }
+
+    #[test]
+    fn a_token_of_another_format_is_none() {
+        let (ring, nonce): (_, Nonce) = (keys(&[1]), [7; 24]);
+        let sealed_with = |aad: &[u8]| {
+            let mut text = Payload::from(&token()).encode_to_vec();
+            ring.signing.encrypt_in_place(&XNonce::from(nonce), aad, &mut text).unwrap();
+            URL_SAFE_NO_PAD.encode([nonce.as_slice(), &text].concat())
+        };
+        let ours = sealed_with(b"waggle token 1\0s_lb");
+        assert_eq!(open(&ring, ours.as_bytes()), Some(token()));
+        for aad in [&b"waggle token 2\0s_lb"[..], b"s_lb", b""] {
+            let value = sealed_with(aad);
+            assert_eq!(open(&ring, value.as_bytes()), None, "{}", aad.escape_ascii());
+        }
     }
 
     #[test]
@@ -243,22 +272,25 @@ mod tests {
     #[test]
     fn what_is_no_token_is_none() {
         let value = sealed();
-        let padded = format!("{value}=");
-        let cases = [
-            "",
-            "=",
-            "x",
-            "!!!!",
-            "10.0.1.12:8080",
-            &value[1..],
-            &value[..value.len() - 1],
-            &value[..32],
-            &padded,
-        ];
-        for case in cases {
+        for case in ["", "=", "x", "!!!!", "10.0.1.12:8080", &value[1..]] {
             assert_eq!(open(&keys(&[1]), case.as_bytes()), None, "{case}");
         }
         assert_eq!(open(&keys(&[1]), b"\xff\0"), None);
+    }
+
+    #[test]
+    fn a_token_that_was_cut_lengthened_or_spoilt_is_none() {
+        let value = sealed();
+        let cut = (0..value.len()).map(|length| value[..length].to_owned());
+        let longer = ["A", "AA", "AAA", "AAAA", "=", "=="].map(|tail| value.clone() + tail);
+        let spoilt = "+/=\"', \t\r\n\0é".chars().map(|foreign| {
+            let mut value = value.clone();
+            value.insert(9, foreign);
+            value
+        });
+        for case in cut.chain(longer).chain(spoilt) {
+            assert_eq!(open(&keys(&[1]), case.as_bytes()), None, "{case:?}");
+        }
     }
 
     #[test]

@@ -294,16 +294,45 @@ fn a_token_is_not_used_after_its_end() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn a_clock_that_is_set_back_puts_no_end_off() {
+    let cookie = visit().setting(&["session=1; Max-Age=60"]).cookie();
+    let earlier = Visit { now: NOW - 3_600, ..visit() };
+    let moved = earlier.with(&cookie).answered_by(ELSEWHERE).cookie();
+    assert!(visit().with(&moved).after(59).pin().is_some());
+    assert_eq!(visit().with(&moved).after(60).pin(), None);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_token_of_an_envoy_whose_clock_differs_holds() {
+    for now in [NOW - 60, NOW + 60] {
+        let elsewhere = Visit { now, ..visit() };
+        let visit = visit().with(&elsewhere.cookie());
+        assert_eq!(visit.pin().as_deref(), Some(PINNED_HERE), "{now}");
+        assert_eq!(visit.lines(), [""; 0], "{now}");
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn an_address_that_another_task_of_the_pool_got_keeps_the_session() {
+    let mut later = visit().with(&visit().cookie());
+    later.evidence.service = Some(b"canary".to_vec());
+    assert_eq!(later.pin().as_deref(), Some(PINNED_HERE));
+    assert_eq!(later.lines(), [""; 0]);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn browsers_accept_our_cookie_without_the_applications() {
     let attributes = |cookie: &str, path: &str, transport| {
         let route = RouteConfig { cookie: cookie.into(), path: path.into(), ..visit().route };
         Visit { route, transport, ..visit() }.issued().1
     };
     let (tls, plain) = (Transport::Tls, Transport::Plain);
+    let too_long = format!("/{}", "x".repeat(1024));
     let cases = [
         ("s", "/app", plain, "Path=/app; HttpOnly; SameSite=Lax"),
         ("s", "/app", tls, "Path=/app; Secure; HttpOnly; SameSite=Lax"),
         ("s", "/a;b", plain, "Path=/; HttpOnly; SameSite=Lax"),
+        ("s", too_long.as_str(), plain, "Path=/; HttpOnly; SameSite=Lax"),
         ("__Host-s", "/app", plain, "Path=/; Secure; HttpOnly; SameSite=Lax"),
         ("__Secure-s", "/app", plain, "Path=/app; Secure; HttpOnly; SameSite=Lax"),
     ];
