@@ -95,10 +95,10 @@ pub fn run(args: &KeysArgs) -> anyhow::Result<()> {
 }
 
 const NEW: &str = "\
-Make it a secret, and mount it into the controllers:
-  waggle keys new | docker secret create waggle-keys-1 -
-  docker service update --secret-add source=waggle-keys-1,target=waggle-keys \\
-    --env-add WAGGLE_SESSION_KEYS=/run/secrets/waggle-keys waggle_controller
+Keep it in a file that only you read, make it a secret, and mount that into the controller's service:
+  docker secret create session-keys FILE
+  docker service update --secret-add session-keys \\
+    --env-add WAGGLE_SESSION_KEYS=/run/secrets/session-keys waggle_controller
 ";
 
 const FIRST_ROTATION: &str = "\
@@ -107,10 +107,10 @@ to all controllers, then rotate again.
 ";
 
 const ROTATION: &str = "\
-Give it to all controllers, as a new secret in place of the old one:
-  docker secret create waggle-keys-2 FILE
-  docker service update --secret-rm waggle-keys-1 \\
-    --secret-add source=waggle-keys-2,target=waggle-keys waggle_controller
+Give it to all controllers, as a new secret in place of the last one:
+  docker secret create session-keys-2 FILE
+  docker service update --secret-rm session-keys \\
+    --secret-add source=session-keys-2,target=session-keys waggle_controller
 No session is lost: what signs now was opened before. Rotate again no earlier than the longest session
 lasts: sessions that began before the last rotation end with it.
 ";
