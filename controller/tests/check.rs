@@ -186,21 +186,35 @@ async fn answer(uri: Uri) -> axum::response::Response {
         "ersion" | "version" => json!({"ApiVersion": "1.51", "MinAPIVersion": "1.44"}),
         "services" => json!([service]),
         "networks" => json!([{"Id": "n1", "Name": "blog_net", "Scope": "swarm"}]),
+        "secrets" => json!([{"ID": "x1", "Spec": {"Name": "there"}}]),
         "events" => std::future::pending().await,
         _ => json!([]),
     };
     axum::Json(body).into_response()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_running_swarm_has_networks_and_holds_hosts() {
+/// Checks a file against that engine.
+async fn check_against_swarm(file: &str) -> (Option<i32>, String) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let docker = format!("tcp://{}", listener.local_addr().expect("an address"));
     tokio::spawn(axum::serve(listener, Router::new().fallback(answer)).into_future());
-    let arguments = ["--share-hosts", "none", "--docker", &docker, "clean.yml"].map(str::to_owned);
+    let arguments = ["--share-hosts", "none", "--docker", &docker, file].map(str::to_owned);
     let told =
         tokio::task::spawn_blocking(move || check(&arguments.each_ref().map(String::as_str)));
-    let (status, text) = told.await.expect("waggle runs");
+    told.await.expect("waggle runs")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_is_in_the_running_swarm_or_in_the_files() {
+    let (status, text) = check_against_swarm("secrets.yml").await;
+    assert_eq!(status, Some(1), "{text}");
+    let told = "secrets.yml:11: error: secrets_missing: com.docker.lb.ssl_cert=gone: there is no secret `gone`";
+    assert!(text.contains(told) && text.contains("1 error in 3 labelled services"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_swarm_has_networks_and_holds_hosts() {
+    let (status, text) = check_against_swarm("clean.yml").await;
     assert_eq!(status, Some(1), "{text}");
     for line in [
         "clean.yml:7: error: clean_list: the Swarm has no network `proxied`",

@@ -247,6 +247,16 @@ mod tests {
     }
 
     #[test]
+    fn where_only_the_secrets_are_known_one_that_does_not_exist_is_told() {
+        let swarm = a_swarm().secrets(&["cert"]);
+        let command = "docker secret create key FILE".to_owned();
+        assert_eq!(told(&swarm, &secured()), [(Code::UnknownSecret, command)]);
+        assert_eq!(files(&swarm, &secured()), None);
+        let both = a_swarm().secrets(&["cert", "key"]);
+        assert_eq!((told(&both, &secured()), files(&both, &secured()).is_some()), (vec![], true));
+    }
+
+    #[test]
     fn a_stacks_secret_may_have_its_short_name() {
         let mut web = secured();
         web.labels.insert(STACK.to_owned(), "shop".to_owned());
