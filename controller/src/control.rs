@@ -30,6 +30,8 @@ pub struct Control {
     envoy: envoy::Settings,
     /// The resources that no turn changes.
     fixed: [Arc<Resource>; 2],
+    /// What Envoys of a cluster get that no service names.
+    others: Vec<Arc<Resource>>,
     last: Turn,
     quarantine: Quarantine,
     told: BTreeSet<Problem>,
@@ -79,10 +81,12 @@ impl Control {
     /// A loop that begins with the ledger that was kept.
     pub fn new(routing: routing::Settings, envoy: envoy::Settings, ledger: Ledger) -> Self {
         let fixed = envoy::fixed(&envoy).map(Arc::new);
+        let others = together(envoy::routed(&Routes::default(), &envoy), &fixed);
         Self {
             routing,
             envoy,
             fixed,
+            others,
             last: Turn::resume(ledger),
             quarantine: Quarantine::default(),
             told: BTreeSet::new(),
@@ -120,7 +124,7 @@ impl Control {
         let mut routing = Arc::clone(&self.last.routing);
         refused::tell(&mut routing, self.quarantine.left_out(), opinions);
         self.tell(&routing);
-        publish(resources, self.resources(&Routes::default()), &outlets.snapshots);
+        publish(resources, self.others.clone(), &outlets.snapshots);
         let needs = routing.clusters.iter();
         let needs = needs.map(|(name, routes)| (name.clone(), routes.needs()));
         let needs = Arc::new(needs.collect());
@@ -147,8 +151,10 @@ impl Control {
             let resources: BTreeMap<_, _> = services
                 .keys()
                 .map(|cluster| {
-                    let routes = turn.routing.clusters.get(cluster);
-                    let resources = self.resources(routes.unwrap_or(&Routes::default()));
+                    let resources = match turn.routing.clusters.get(cluster) {
+                        Some(routes) => together(envoy::routed(routes, &self.envoy), &self.fixed),
+                        None => self.others.clone(),
+                    };
                     (cluster.clone(), resources)
                 })
                 .collect();
@@ -163,11 +169,6 @@ impl Control {
         }
     }
 
-    fn resources(&self, routes: &Routes) -> Vec<Arc<Resource>> {
-        let own = envoy::routed(routes, &self.envoy).into_iter().map(Arc::new);
-        own.chain(self.fixed.iter().cloned()).collect()
-    }
-
     /// Logs each problem once, and its end.
     fn tell(&mut self, routing: &Routing) {
         let problems = routing.services.values().flat_map(|outcome| &outcome.problems);
@@ -178,6 +179,11 @@ impl Control {
         }
         self.told = present;
     }
+}
+
+/// What follows from routes, and what no turn changes.
+fn together(own: Vec<Resource>, fixed: &[Arc<Resource>]) -> Vec<Arc<Resource>> {
+    own.into_iter().map(Arc::new).chain(fixed.iter().cloned()).collect()
 }
 
 /// The services of each node cluster, left out or not, each with its version.
