@@ -19,9 +19,8 @@ use clap::{Args, ValueEnum};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::labels::{Care, NodeCluster, ProxyService, Severity};
+use crate::labels::{Care, NodeCluster, ProxyOf, ProxyService, Severity};
 use crate::routing::{self, ShareHosts, Turn};
-use crate::settings::ProxyOf;
 use crate::swarm::{self, Picture};
 
 mod compose;
@@ -33,10 +32,11 @@ mod stack;
 mod variables;
 mod yaml;
 
-use compose::{Source, Unreadable};
+use compose::Source;
 use deploy::Files;
 use finding::{Finding, Place};
 use stack::Stack;
+use yaml::Unreadable;
 
 /// How long a call to Docker may take.
 const DOCKER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -37,6 +37,7 @@ mod ssl_only;
 mod sticky_session_cookie;
 #[cfg(test)]
 pub(crate) mod testing;
+mod text;
 mod value;
 mod websocket_endpoints;
 
@@ -48,12 +49,12 @@ pub use intent::{
 };
 pub use name::{BadNodeCluster, BadSecretName, NodeCluster, SecretName};
 pub use path::{BadPath, PathPrefix};
-pub(crate) use problem::is_deceptive;
+pub(crate) use problem::printable;
 pub use problem::{Code, Problem, Severity};
-pub use proxy::{Care, Proxies, ProxyService};
+pub use proxy::{BadProxyOf, Care, Proxies, ProxyOf, ProxyService};
 pub use value::{BadHost, CookieName, HostPattern, Port};
 
-pub(crate) use reader::key_of;
+pub(crate) use reader::boolean;
 use reader::{Reader, Switch};
 
 /// What every key of Interlock's begins with.
@@ -61,6 +62,9 @@ pub const PREFIX: &str = "com.docker.lb.";
 
 /// What every key begins with that Interlock did not have.
 pub const OWN_PREFIX: &str = "waggle.";
+
+/// The longest value that is looked at, in bytes.
+const LONGEST: usize = 4096;
 
 /// The label that `docker stack deploy` puts on each service: the stack's name.
 const STACK: &str = "com.docker.stack.namespace";
@@ -91,6 +95,11 @@ pub const LABELS: [&Label; 23] = [
     &backend_tls::CA,
     &backend_tls::NAME,
 ];
+
+/// The key of a label by its name, which has a prefix already where it is one of our own.
+pub(crate) fn key_of(name: &str) -> String {
+    if name.starts_with(OWN_PREFIX) { name.to_owned() } else { format!("{PREFIX}{name}") }
+}
 
 /// What a label is, as its documentation prints it (Markdown).
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use crate::check::CheckArgs;
 use crate::envoy::Limits;
 use crate::keys::KeysArgs;
 use crate::labels::NodeCluster;
-use crate::labels::{Care, ProxyService};
+use crate::labels::{Care, ProxyOf, ProxyService};
 use crate::routing::ShareHosts;
 use crate::swarm::Address;
 
@@ -28,7 +28,6 @@ mod value;
 
 pub use effective::{Effective, Origin};
 pub use load::LoadError;
-pub use value::ProxyOf;
 
 /// L7 routing for Docker Swarm by service labels, on Envoy.
 #[derive(Debug, Parser)]

@@ -7,33 +7,11 @@ use std::rc::Rc;
 use super::finding::{Finding, Place};
 use super::stack::{Label, Origin, Resource, Service, Stack};
 use super::variables::{self, Environment, Fault};
-use super::yaml::{self, Entry, Map, Node, Scalar, Value};
+use super::yaml::{self, Entry, Map, Node, Scalar, Unreadable, Value};
 use crate::labels::{PREFIX, Severity};
 
 /// File names that say nothing about the stack: it is named by the folder then.
 const COMMON: [&str; 4] = ["compose", "docker-compose", "docker-stack", "stack"];
-
-/// A file that is no Compose file, or that cannot be read at all.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub(super) struct Unreadable {
-    /// Where, from 1; none where the whole file is at fault.
-    pub(super) line: Option<usize>,
-    /// Why.
-    pub(super) message: String,
-}
-
-impl Unreadable {
-    /// A fault of one line.
-    pub(super) fn at(line: usize, message: impl Into<String>) -> Self {
-        Self { line: Some(line), message: message.into() }
-    }
-
-    /// A fault of the file.
-    pub(super) fn whole(message: impl Into<String>) -> Self {
-        Self { line: None, message: message.into() }
-    }
-}
 
 /// A file's name and text.
 #[derive(Debug, Clone)]

@@ -1,13 +1,12 @@
 //! Findings as people and machines read them.
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
 use super::Format;
 use super::finding::Finding;
-use crate::labels::{Severity, is_deceptive};
+use crate::labels::{self, Severity};
 
 /// What was looked at.
 #[derive(Debug, Clone, Copy)]
@@ -112,12 +111,6 @@ fn property(text: &str) -> String {
 }
 
 /// A text without control characters, which would speak to the terminal.
-fn printable(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_deceptive) {
-        return text.into();
-    }
-    let shown = |c: char| {
-        if is_deceptive(c) { c.escape_default().to_string() } else { c.to_string() }
-    };
-    text.chars().map(shown).collect::<String>().into()
+fn printable(text: &str) -> String {
+    labels::printable(text.chars())
 }

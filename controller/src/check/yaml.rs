@@ -6,7 +6,27 @@ use std::rc::Rc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
-use super::compose::Unreadable;
+/// A file that is no Compose file, or that cannot be read at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct Unreadable {
+    /// Where, from 1; none where the whole file is at fault.
+    pub(super) line: Option<usize>,
+    /// Why.
+    pub(super) message: String,
+}
+
+impl Unreadable {
+    /// A fault of one line.
+    pub(super) fn at(line: usize, message: impl Into<String>) -> Self {
+        Self { line: Some(line), message: message.into() }
+    }
+
+    /// A fault of the file.
+    pub(super) fn whole(message: impl Into<String>) -> Self {
+        Self { line: None, message: message.into() }
+    }
+}
 
 /// How deep values may be nested; Compose files need about ten levels.
 const DEEPEST: usize = 64;

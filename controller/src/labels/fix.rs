@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::problem::is_deceptive;
-use super::reader::{LONGEST, key_of};
+use super::{LONGEST, key_of};
 use crate::swarm::ServiceName;
 
 /// One change of a service's labels; names come as in [`super::Label`].

@@ -1,8 +1,8 @@
 //! The keys of a service's labels, before any value is read: misplaced, unknown.
 
 use super::fix::Edit;
-use super::reader::{Reader, key_of};
-use super::{Code, LABELS, OWN_PREFIX, PREFIX, Severity};
+use super::reader::Reader;
+use super::{Code, LABELS, OWN_PREFIX, PREFIX, Severity, key_of};
 use crate::swarm::Service;
 
 /// How much a key must resemble a label's name to be taken for a misspelling (Jaro, 0 to 1).

@@ -1,8 +1,8 @@
 //! Names of node clusters and of secrets.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
+
+use super::text::text;
 
 /// The name of a proxy's Envoy node cluster: at most 64 letters, digits, `-`, `_` and `.`. The
 /// default cluster's is empty here; Envoys call it `default`.
@@ -40,25 +40,7 @@ impl NodeCluster {
     }
 }
 
-impl fmt::Display for NodeCluster {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.as_str())
-    }
-}
-
-impl TryFrom<String> for NodeCluster {
-    type Error = BadNodeCluster;
-
-    fn try_from(written: String) -> Result<Self, BadNodeCluster> {
-        Self::parse(&written)
-    }
-}
-
-impl From<NodeCluster> for String {
-    fn from(cluster: NodeCluster) -> Self {
-        cluster.0
-    }
-}
+text!(NodeCluster, BadNodeCluster);
 
 /// The name of a Docker secret: at most 64 letters, digits, `-`, `_` and `.`, the first and the last
 /// a letter or digit (Swarm's own rule).
@@ -92,25 +74,7 @@ impl SecretName {
     }
 }
 
-impl fmt::Display for SecretName {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for SecretName {
-    type Error = BadSecretName;
-
-    fn try_from(written: String) -> Result<Self, BadSecretName> {
-        Self::parse(&written)
-    }
-}
-
-impl From<SecretName> for String {
-    fn from(name: SecretName) -> Self {
-        name.0
-    }
-}
+text!(SecretName, BadSecretName);
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,8 @@
 //! Path prefixes.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
+
+use super::text::text;
 
 /// The beginning of a request's path, whole segments of it: `/`, or `/app`, which stands for `/app`
 /// and everything below `/app/`.
@@ -88,6 +88,8 @@ impl PathPrefix {
     }
 }
 
+text!(PathPrefix, BadPath);
+
 /// Whether a segment has characters of a path only, and each `%` is followed by two hex digits.
 fn is_plain(segment: &str) -> bool {
     let mut bytes = segment.bytes();
@@ -103,26 +105,6 @@ fn is_plain(segment: &str) -> bool {
         }
     }
     true
-}
-
-impl fmt::Display for PathPrefix {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for PathPrefix {
-    type Error = BadPath;
-
-    fn try_from(written: String) -> Result<Self, BadPath> {
-        Self::parse(&written)
-    }
-}
-
-impl From<PathPrefix> for String {
-    fn from(path: PathPrefix) -> Self {
-        path.0
-    }
 }
 
 #[cfg(test)]

@@ -57,12 +57,18 @@ impl Problem {
 
 /// A text of a user's as it may be printed: cut, and without control characters.
 pub(super) fn shown(text: &str) -> String {
+    let mut characters = text.chars();
+    let mut out = printable(characters.by_ref().take(SHOWN));
+    if characters.next().is_some() {
+        out.push('…');
+    }
+    out
+}
+
+/// A text of anyone's as it may be printed: what would change how the text around it looks is escaped.
+pub(crate) fn printable(characters: impl IntoIterator<Item = char>) -> String {
     let mut out = String::new();
-    for (at, character) in text.chars().enumerate() {
-        if at == SHOWN {
-            out.push('…');
-            break;
-        }
+    for character in characters {
         if is_deceptive(character) {
             out.extend(character.escape_default());
         } else {
@@ -74,7 +80,7 @@ pub(super) fn shown(text: &str) -> String {
 
 /// Whether a character changes how the text around it looks: a control character, or one that turns
 /// the direction of writing.
-pub(crate) fn is_deceptive(character: char) -> bool {
+pub(super) fn is_deceptive(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

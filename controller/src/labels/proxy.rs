@@ -1,6 +1,7 @@
 //! What is known of the proxies: which networks they are on, which secrets they hold.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 
 use super::{NodeCluster, SecretName};
 use crate::swarm::{
@@ -26,6 +27,37 @@ pub enum Care {
     Owner,
     /// The controller (`--manage-proxy`).
     Controller,
+}
+
+/// The service whose tasks are the proxies of a cluster: `NAME`, or `CLUSTER=NAME`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyOf {
+    /// The cluster.
+    pub cluster: NodeCluster,
+    /// The service.
+    pub service: ServiceName,
+}
+
+/// A text is no [`ProxyOf`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected a service's name (letters, digits, `-`, `_` and `.`), or for a service cluster \
+     CLUSTER=NAME"
+)]
+pub struct BadProxyOf;
+
+impl FromStr for ProxyOf {
+    type Err = BadProxyOf;
+
+    fn from_str(written: &str) -> Result<Self, BadProxyOf> {
+        let (cluster, service) = written.trim().split_once('=').unwrap_or(("", written.trim()));
+        let allowed = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
+        if service.is_empty() || !service.bytes().all(allowed) {
+            return Err(BadProxyOf);
+        }
+        let cluster = NodeCluster::parse(cluster).map_err(|_| BadProxyOf)?;
+        Ok(Self { cluster, service: ServiceName::new(service) })
+    }
 }
 
 /// The proxies of a Swarm, by node cluster, and the secrets that it has.
@@ -136,5 +168,29 @@ impl<'a> Proxy<'a> {
         let target = &self.secrets.get(secret.as_str())?.target;
         let absolute = target.starts_with('/');
         Some(if absolute { target.clone() } else { format!("{SECRETS}/{target}") })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_a_service_and_maybe_a_cluster() {
+        for (written, read) in [
+            ("proxy", Some(("default", "proxy"))),
+            ("=proxy", Some(("default", "proxy"))),
+            ("default=proxy", Some(("default", "proxy"))),
+            ("east=stack_proxy.1", Some(("east", "stack_proxy.1"))),
+            ("", None),
+            ("east=", None),
+            ("a b", None),
+            ("a b=proxy", None),
+            ("a=b=c", None),
+        ] {
+            let proxy = written.parse::<ProxyOf>().ok();
+            let parts = proxy.as_ref().map(|it| (it.cluster.as_str(), it.service.as_str()));
+            assert_eq!(parts, read, "{written:?}");
+        }
     }
 }

@@ -4,11 +4,8 @@ use std::collections::BTreeSet;
 
 use super::fix::{Edit, update};
 use super::problem::{Code, Problem, Severity};
-use super::{Label, OWN_PREFIX, PREFIX};
+use super::{LONGEST, Label, key_of};
 use crate::swarm::Service;
-
-/// The longest value that is looked at, in bytes.
-pub(super) const LONGEST: usize = 4096;
 
 /// The service that is being read, and the problems found so far.
 pub(super) struct Reader<'a> {
@@ -163,11 +160,6 @@ pub(super) fn key(label: &Label) -> String {
     key_of(label.name)
 }
 
-/// The key of a label by its name, which has a prefix already where it is one of our own.
-pub(crate) fn key_of(name: &str) -> String {
-    if name.starts_with(OWN_PREFIX) { name.to_owned() } else { format!("{PREFIX}{name}") }
-}
-
 /// The items of a list: trimmed, not empty, each once, in their order.
 pub(super) fn items(value: &str) -> Vec<&str> {
     let mut seen = BTreeSet::new();
@@ -186,7 +178,7 @@ fn within_limit(value: &str) -> Result<&str, Fault> {
 }
 
 /// Reads `true/false`, `1/0`, `yes/no`, `on/off`, in any case.
-pub(super) fn boolean(value: &str) -> Option<bool> {
+pub(crate) fn boolean(value: &str) -> Option<bool> {
     let one_of = |words: [&str; 4]| words.iter().any(|word| value.eq_ignore_ascii_case(word));
     if one_of(["true", "1", "yes", "on"]) {
         Some(true)

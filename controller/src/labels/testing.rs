@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use super::reader::key_of;
+use super::key_of;
 use super::{
     Care, Code, Intent, Kept, NodeCluster, PREFIX, Proxies, ProxyService, Reading, Surroundings,
 };

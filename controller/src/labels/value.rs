@@ -1,8 +1,8 @@
 //! Host and cookie names that cannot be wrong once parsed.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
+
+use super::text::text;
 
 /// A TCP port, 1 to 65535.
 pub type Port = std::num::NonZeroU16;
@@ -107,25 +107,7 @@ impl HostPattern {
     }
 }
 
-impl TryFrom<String> for HostPattern {
-    type Error = BadHost;
-
-    fn try_from(written: String) -> Result<Self, BadHost> {
-        Self::parse(&written)
-    }
-}
-
-impl From<HostPattern> for String {
-    fn from(host: HostPattern) -> Self {
-        host.0
-    }
-}
-
-impl fmt::Display for HostPattern {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
+text!(HostPattern, BadHost);
 
 /// A cookie name: an RFC 6265 token of at most 64 characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

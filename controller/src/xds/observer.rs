@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::status::{Rejection, Status};
 use crate::envoy::Kind;
-use crate::labels::{NodeCluster, is_deceptive};
+use crate::labels::{self, NodeCluster};
 
 /// How many characters of a client's own words are kept.
 const KEPT: usize = 1000;
@@ -226,13 +226,5 @@ impl Drop for Connection {
 
 /// A client's words, cut and without control characters: they may hold what anyone wrote.
 pub(super) fn printable(words: &str) -> String {
-    let mut kept = String::new();
-    for letter in words.chars().take(KEPT) {
-        if is_deceptive(letter) {
-            kept.extend(letter.escape_default());
-        } else {
-            kept.push(letter);
-        }
-    }
-    kept
+    labels::printable(words.chars().take(KEPT))
 }

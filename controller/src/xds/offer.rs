@@ -14,6 +14,9 @@ pub(super) struct Offer<'a> {
     lingering: Option<&'a Resources>,
 }
 
+/// Changes by name. `None`: there is no such resource (any more).
+pub(super) type Changes = BTreeMap<String, Option<Arc<Resource>>>;
+
 type Resources = BTreeMap<String, Arc<Resource>>;
 
 /// Clusters that the newest snapshot has dropped but that the client may still have routes to, and

@@ -7,8 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use super::offer::Changes;
 use super::status::Rejection;
-use super::subscription::Changes;
 
 /// Versions by name. `None`: there is no such resource.
 pub(super) type Versions = BTreeMap<String, Option<String>>;

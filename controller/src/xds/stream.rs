@@ -19,10 +19,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::message::{Request, Response};
-use super::offer::Lingering;
+use super::offer::{Changes, Lingering};
 use super::snapshot::Snapshot;
 use super::status::{Rejection, Status};
-use super::subscription::{Changes, Subscription};
+use super::subscription::Subscription;
 use crate::envoy::Kind;
 
 /// One client's stream, of either variant.

@@ -5,15 +5,14 @@
 //! meanwhile is found when it is answered, by comparing what the client holds with the newest.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use super::interest::{self, Interest, Silence};
 use super::message::{Names, Request, Response};
-use super::offer::Offer;
+use super::offer::{Changes, Offer};
 use super::rejected::{Rejected, Versions};
 use super::snapshot;
 use super::status::{Rejection, Status};
-use crate::envoy::{Kind, Resource};
+use crate::envoy::Kind;
 
 /// One client's subscription of one type.
 #[derive(Debug)]
@@ -32,9 +31,6 @@ pub(super) struct Subscription {
     answered: bool,
     status: Status,
 }
-
-/// Changes by name. `None`: there is no such resource (any more).
-pub(super) type Changes = BTreeMap<String, Option<Arc<Resource>>>;
 
 /// How a response tells what changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
