@@ -1,6 +1,6 @@
 //! `redirects`: hosts that have moved.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::fix::Edit;
 use super::reader::{Fault, Instead, Reader, Said, key};
@@ -36,15 +36,15 @@ pub(super) fn read(
     let mut redirects = Redirects::default();
     for item in items {
         let parsed = parse(item, hosts);
-        let full = redirects.len() == MOST;
+        let full = redirects.0.len() == MOST;
         match parsed {
             Ok(_) if full => tell(reader, item, &format!("at most {MOST} redirects are allowed")),
             Ok((source, target))
-                if redirects.contains(&source) && redirects.get(&source) != Some(&target) =>
+                if redirects.0.get(&source).is_some_and(|known| *known != target) =>
             {
                 tell(reader, item, "an earlier item has the same source");
             }
-            Ok((source, target)) => redirects.insert(source, target),
+            Ok((source, target)) => drop(redirects.0.insert(source, target)),
             Err(fault) => tell(reader, item, &fault),
         }
     }
@@ -91,7 +91,7 @@ fn drop_loops(
     let never_ends = |source: &Source| {
         let mut at = source.clone();
         // A way without a loop passes each source once, on two ports.
-        for _ in 0..=2 * redirects.len() {
+        for _ in 0..=2 * redirects.0.len() {
             let Some((scheme, host)) = next(redirects, &at, plain) else { return false };
             let Some(host) = answering(&host, hosts) else { return false };
             at = (scheme, host.clone());
@@ -99,7 +99,7 @@ fn drop_loops(
         true
     };
     let (looping, sound): (Vec<_>, Vec<_>) =
-        redirects.iter().partition(|(source, _)| never_ends(source));
+        redirects.0.iter().partition(|(source, _)| never_ends(source));
     for ((scheme, host), target) in &looping {
         let item = format!("{}://{host},{target}", scheme.as_str());
         let message = "the redirect leads round and round; this item is ignored";
@@ -107,7 +107,8 @@ fn drop_loops(
         let at = (&*key(&LABEL), Some(item.as_str()));
         reader.tell(Code::RedirectLoop, Severity::Warning, at, message, fix);
     }
-    sound.into_iter().map(|(source, target)| (source.clone(), target.clone())).collect()
+    let sound = sound.into_iter().map(|(source, target)| (source.clone(), target.clone()));
+    Redirects(sound.collect())
 }
 
 /// Where a request is sent on to, if it is.
@@ -175,32 +176,6 @@ impl Redirects {
         let host = host.named()?;
         let other = || self.0.get(&(scheme.other(), host.clone())).filter(|to| to.host != *host);
         self.0.get(&(scheme, host.clone())).or_else(other)
-    }
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn contains(&self, source: &Source) -> bool {
-        self.0.contains_key(source)
-    }
-
-    fn get(&self, source: &Source) -> Option<&Redirect> {
-        self.0.get(source)
-    }
-
-    fn insert(&mut self, source: Source, target: Redirect) {
-        self.0.insert(source, target);
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&Source, &Redirect)> {
-        self.0.iter()
-    }
-}
-
-impl FromIterator<(Source, Redirect)> for Redirects {
-    fn from_iter<I: IntoIterator<Item = (Source, Redirect)>>(items: I) -> Self {
-        Self(BTreeMap::from_iter(items))
     }
 }
 

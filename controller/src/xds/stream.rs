@@ -7,9 +7,6 @@
 //!                                       ─▶ (listeners and routes acknowledged) ─▶ clusters that go
 //! ```
 //!
-//! Secrets are told one at a time: Envoy (1.40) rejects a response for a certificate that it cannot
-//! use, but takes the same one when it is told again, so a second look cannot find the culprit.
-//!
 //! Secrets and extensions wait for nothing, as clusters and listeners may wait for them. Endpoints
 //! wait for nothing either, so that a task that stops is gone at once. Secrets and routes that go wait
 //! until nothing uses them. Envoy's own page on this is
@@ -130,10 +127,7 @@ impl Stream {
         let subscription = self.subscriptions.get(&kind)?;
         let changes = subscription.changes(offer);
         let is_current = changes.is_empty() && offer.is_newest();
-        let mut due = subscription.part_of(self.due(kind, changes, newest)?);
-        if kind == Kind::Secret {
-            due = due.into_iter().take(1).collect();
-        }
+        let due = subscription.part_of(self.due(kind, changes, newest)?);
         let is_owed = subscription.is_owed() || self.must_be_heard_first(kind, newest);
 
         let subscription = self.subscriptions.get_mut(&kind)?;

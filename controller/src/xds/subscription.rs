@@ -298,9 +298,15 @@ impl Subscription {
         self.rejected.is_parked(name)
     }
 
-    /// Of what is due, what may be told in one response.
+    /// Of what is due, what may be told in one response. Secrets are told one at a time: Envoy (1.40)
+    /// rejects a certificate that it cannot use, but takes the same one when it is told again, so a
+    /// second look would not find the culprit.
     pub(super) fn part_of(&self, due: Changes) -> Changes {
-        self.rejected.part_of(due)
+        let part = self.rejected.part_of(due);
+        match self.kind {
+            Kind::Secret => part.into_iter().take(1).collect(),
+            _ => part,
+        }
     }
 
     /// Notes that the client needs nothing of this version of the type, unless it rejected it.
