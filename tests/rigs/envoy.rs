@@ -53,15 +53,36 @@ impl Envoy {
         Self::run(bootstrap, admin, ("default", node), workers)
     }
 
+    /// Starts Envoy with a bootstrap in a file, whose admin interface is at `admin`, and does not
+    /// wait.
+    pub fn start_from(
+        bootstrap: &Path,
+        admin: SocketAddr,
+        node: &str,
+        workers: u32,
+    ) -> anyhow::Result<Self> {
+        Self::run_in(tempfile::tempdir()?, bootstrap, admin, ("default", node), workers)
+    }
+
     fn run(
         bootstrap: &str,
         admin: SocketAddr,
-        (cluster, node): (&str, &str),
+        names: (&str, &str),
         workers: u32,
     ) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let config = folder.path().join("bootstrap.yaml");
         std::fs::write(&config, bootstrap)?;
+        Self::run_in(folder, &config, admin, names, workers)
+    }
+
+    fn run_in(
+        folder: TempDir,
+        config: &Path,
+        admin: SocketAddr,
+        (cluster, node): (&str, &str),
+        workers: u32,
+    ) -> anyhow::Result<Self> {
         let config = config.display().to_string();
         let workers = workers.to_string();
         let arguments = [

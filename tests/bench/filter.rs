@@ -1,0 +1,106 @@
+//! What the filter costs: one Envoy with a listener for each way to do the job, one worker on a core
+//! of its own, asked in turn.
+
+mod cpu;
+mod listeners;
+mod load;
+mod table;
+
+use anyhow::{Context, Result};
+use tokio::runtime;
+use waggle_tests::envoy::{Envoy, binary};
+use waggle_tests::program::free_address;
+
+use listeners::{Case, Listeners};
+use load::Client;
+
+/// How it is measured.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Rounds; each asks every listener once, and the medians over them count.
+    #[arg(long, default_value_t = 6)]
+    rounds: usize,
+    /// Requests to a listener in a round.
+    #[arg(long, default_value_t = 40_000)]
+    requests: u32,
+    /// Only these cases, by a part of their names.
+    #[arg(long)]
+    only: Vec<String>,
+    /// What single calls of Envoy cost, instead: each twenty times in a request.
+    #[arg(long)]
+    calls: bool,
+}
+
+/// The calls that `filter/examples/probe.rs` knows.
+const CALLS: [&str; 9] = [
+    "nothing",
+    "clock",
+    "route name",
+    "joined cookies",
+    "header",
+    "missing header",
+    "all headers",
+    "set header",
+    "remove missing header",
+];
+
+/// One round of one case.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sample {
+    /// CPU time of the Envoy process, in microseconds a request.
+    cpu: f64,
+    /// Requests in a second.
+    throughput: f64,
+}
+
+/// Measures and prints the table.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let is_wanted = |case: &Case| {
+        let only = &arguments.only;
+        only.is_empty() || *case == Case::Plain || only.iter().any(|it| case.name().contains(it))
+    };
+    let all: Vec<Case> = match arguments.calls {
+        false => Case::ALL.into(),
+        true => [Case::Plain].into_iter().chain(CALLS.map(Case::Probe)).collect(),
+    };
+    let cases: Vec<Case> = all.into_iter().filter(is_wanted).collect();
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let backends = runtime.block_on(load::backends(4))?;
+    let admin = free_address()?;
+    let listeners = Listeners::new(&cases, &backends, admin)?;
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("bootstrap.pb");
+    std::fs::write(&config, &listeners.bootstrap)?;
+    let _installed = binary()?;
+    // A child has the core of the thread that starts it.
+    cpu::stay_on(1)?;
+    let mut envoy = Envoy::start_from(&config, admin, "bench", 1)?;
+    cpu::stay_on(0)?;
+    envoy.wait_ready()?;
+    let mut samples = vec![Vec::new(); cases.len()];
+    let mut clients = Vec::new();
+    for (case, address) in cases.iter().zip(&listeners.addresses) {
+        let client = runtime.block_on(Client::meet(*case, *address));
+        clients.push(client.with_context(|| case.name())?);
+    }
+    // The first round warms caches and compilers, and does not count.
+    for round in 0..=arguments.rounds {
+        for (number, client) in clients.iter().enumerate() {
+            let before = cpu::used(envoy.id())?;
+            let time = runtime.block_on(client.ask(arguments.requests))?;
+            let used = cpu::used(envoy.id())?.saturating_sub(before);
+            let requests = f64::from(arguments.requests);
+            let sample = Sample {
+                cpu: used.as_secs_f64() * 1e6 / requests,
+                throughput: requests / time.as_secs_f64(),
+            };
+            if round > 0 {
+                samples[number].push(sample);
+            }
+            eprint!("\rround {round} of {}: {:<40}", arguments.rounds, cases[number].name());
+        }
+    }
+    eprintln!();
+    print!("{}", table::of(&cases, &samples));
+    Ok(())
+}
