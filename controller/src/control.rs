@@ -29,7 +29,7 @@ pub struct Control {
     routing: routing::Settings,
     envoy: envoy::Settings,
     /// The resources that no turn changes.
-    fixed: [Arc<Resource>; 2],
+    fixed: Vec<Arc<Resource>>,
     /// What Envoys of a cluster get that no service names.
     others: Vec<Arc<Resource>>,
     last: Turn,
@@ -80,7 +80,7 @@ pub struct Outlets {
 impl Control {
     /// A loop that begins with the ledger that was kept.
     pub fn new(routing: routing::Settings, envoy: envoy::Settings, ledger: Ledger) -> Self {
-        let fixed = envoy::fixed(&envoy).map(Arc::new);
+        let fixed: Vec<_> = envoy::fixed(&envoy).into_iter().map(Arc::new).collect();
         let others = together(envoy::routed(&Routes::default(), &envoy), &fixed);
         Self {
             routing,

@@ -97,8 +97,8 @@ pub fn routed(routes: &Routes, settings: &Settings) -> Vec<Resource> {
 
 /// What follows from the settings alone. To be made once: it holds the filter's code, hundreds of
 /// kilobytes to encode and hash.
-pub fn fixed(settings: &Settings) -> [Resource; 2] {
-    [extension::resource(settings), listener::http(settings)]
+pub fn fixed(settings: &Settings) -> Vec<Resource> {
+    extension::resources(settings).chain([listener::http(settings)]).collect()
 }
 
 /// "Ask on the stream that you have."

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use waggle_filter::config::{InfoHeaders, PluginConfig};
+use waggle_filter::config::{InfoHeaders, PluginConfig, Sessions};
 
 use crate::control::{Control, Inlets, Outlets};
 use crate::envoy::{self, FilterCode};
@@ -41,6 +41,7 @@ pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Resu
     let filter = PluginConfig {
         keys: session_keys(&settings, state.as_ref())?,
         info_headers: info_headers(&settings),
+        sessions: Sessions::Kept,
     };
     let envoy = envoy::Settings {
         http_port: settings.http_port,

@@ -30,6 +30,13 @@ unsafe extern "C" {
         value: *mut *mut u8,
         value_size: *mut usize,
     ) -> u32;
+    fn proxy_get_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *mut *mut u8,
+        value_size: *mut usize,
+    ) -> u32;
     fn proxy_get_header_map_pairs(map: u32, value: *mut *mut u8, value_size: *mut usize) -> u32;
     fn proxy_replace_header_map_value(
         map: u32,
@@ -67,11 +74,15 @@ pub(crate) fn now() -> Option<u64> {
     (status == OK).then_some(time)
 }
 
-/// An attribute of Envoy, by the steps to it.
-pub(crate) fn property(path: &[&str]) -> Option<Vec<u8>> {
-    let path = path.join("\0");
+/// An attribute of Envoy, by the steps to it, with a NUL between them.
+pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
     // SAFETY: the host reads the path during the call.
     taken(|value, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), value, size) })
+}
+
+/// An attribute that is a time, in nanoseconds since 1970.
+pub(crate) fn nanoseconds(path: &str) -> Option<u64> {
+    Some(u64::from_le_bytes(property(path)?.try_into().ok()?))
 }
 
 /// The plugin's configuration, `size` bytes long.
@@ -79,6 +90,15 @@ pub(crate) fn configuration(size: usize) -> Option<Vec<u8>> {
     // SAFETY: only the results are written.
     taken(|value, out| unsafe {
         proxy_get_buffer_bytes(BufferType::PluginConfiguration as u32, 0, size, value, out)
+    })
+}
+
+/// The first line of this name.
+pub(crate) fn header(map: MapType, name: &str) -> Option<Vec<u8>> {
+    let (map, length) = (map as u32, name.len());
+    // SAFETY: the host reads the name during the call.
+    taken(|value, size| unsafe {
+        proxy_get_header_map_value(map, name.as_ptr(), length, value, size)
     })
 }
 
@@ -94,6 +114,17 @@ pub(crate) fn set_header(map: MapType, name: &str, value: &[u8]) {
     // SAFETY: the host reads name and value during the call.
     unsafe {
         proxy_replace_header_map_value(map, name.as_ptr(), size, value.as_ptr(), value.len());
+    }
+}
+
+/// Puts these lines in place of all lines of this name.
+pub(crate) fn replace_header(map: MapType, name: &str, lines: &[Vec<u8>]) {
+    match lines {
+        [line] => set_header(map, name, line),
+        lines => {
+            remove_header(map, name);
+            lines.iter().for_each(|line| add_header(map, name, line));
+        }
     }
 }
 

@@ -1,31 +1,34 @@
 //! Envoy's callbacks → the decisions → calls of Envoy. Nothing is decided here.
 //!
-//! A map of headers is read as bytes and in its own callback only: Envoy takes the request's away
-//! before the response comes.
+//! A call costs a quarter of a microsecond, one that returns bytes a whole one: Envoy has to ask the
+//! VM for memory first. So each is made only where its answer matters, and those that mostly find
+//! nothing are cheap. A map of headers is there in its own callback only: Envoy takes the request's
+//! away before the response comes.
 //!
 //! `proxy-wasm` keeps the contexts and gives each callback to its own. Its dispatcher panics only on
-//! the ID of a context that is not there or is made twice, and IDs are Envoy's. Nothing here calls out
-//! (HTTP, gRPC, foreign functions), so the callbacks that answer such calls never come.
-//!
-//! The crate exports every callback of the ABI, and Envoy makes each that is exported and allowed
-//! (`VmConfig.capability_restriction_config`), whatever it returns. So Envoy also enters the VM, to no
-//! effect, for bodies, trailers and the log. A build without these exports would save one call of the
-//! VM for each piece of a body.
+//! the ID of a context that is not there or is made twice, and IDs are Envoy's. The crate exports
+//! every callback of the ABI; Envoy makes only those that the controller lists as allowed
+//! ([`CAPABILITIES`](crate::config::CAPABILITIES)).
 
+use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, MapType};
 
 use crate::abi;
 use crate::config::{
-    ConfigError, InfoHeaders, METADATA_NAMESPACE, PIN_HEADER, PluginConfig, ROUTE_KEY, RouteConfig,
-    SERVICE_KEY,
+    ConfigError, InfoHeaders, PIN_HEADER, PluginConfig, SERVICE_PROPERTY, Sessions,
 };
 use crate::info;
+use crate::opened::Opener;
 use crate::pairs;
-use crate::pin::{Evidence, Session, Transport};
+use crate::pin::{Edits, Evidence, Response, Session, Transport};
 use crate::token::KeyRing;
+
+const REQUEST: MapType = MapType::HttpRequestHeaders;
+const RESPONSE: MapType = MapType::HttpResponseHeaders;
 
 proxy_wasm::main! {{
     proxy_wasm::set_root_context(|_| Box::new(Root(None)));
@@ -36,15 +39,15 @@ proxy_wasm::main! {{
 struct Root(Option<Rc<Plugin>>);
 
 struct Plugin {
-    keys: KeyRing,
+    /// `None` on routes that are not sticky.
+    opener: Option<RefCell<Opener>>,
     info_headers: InfoHeaders,
 }
 
 /// One request and its response.
 struct Stream {
-    plugin: Rc<Plugin>,
-    /// When the request came, in nanoseconds since 1970; `None` before.
-    started: Option<u64>,
+    /// `None` of a root without a configuration.
+    plugin: Option<Rc<Plugin>>,
     /// `None` off sticky routes.
     session: Option<Session>,
 }
@@ -66,13 +69,7 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        match &self.0 {
-            Some(plugin) => {
-                let plugin = Rc::clone(plugin);
-                Some(Box::new(Stream { plugin, started: None, session: None }))
-            }
-            None => Some(Box::new(Idle)),
-        }
+        Some(Box::new(Stream { plugin: self.0.clone(), session: None }))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -84,107 +81,114 @@ impl Context for Stream {}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        request(self);
+        self.session = self.plugin.as_ref().and_then(|plugin| request(plugin.opener.as_ref()?));
         Action::Continue
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
-        response(self);
+        let Some(plugin) = &self.plugin else { return Action::Continue };
+        if let (Some(session), Some(opener)) = (&self.session, &plugin.opener) {
+            response(session, opener);
+        }
+        if plugin.info_headers == InfoHeaders::Shown {
+            show_response_time();
+        }
         Action::Continue
     }
 }
 
-/// A stream of a root without a configuration: where there is none, the crate panics.
-struct Idle;
-
-impl Context for Idle {}
-
-impl HttpContext for Idle {}
-
 fn configure(size: usize) -> Result<Plugin, ConfigError> {
     let config = PluginConfig::decode(&abi::configuration(size).unwrap_or_default())?;
-    Ok(Plugin { keys: KeyRing::new(&config.keys)?, info_headers: config.info_headers })
+    let opener = match config.sessions {
+        Sessions::Kept => Some(RefCell::new(Opener::new(KeyRing::new(&config.keys)?))),
+        Sessions::Left => None,
+    };
+    Ok(Plugin { opener, info_headers: config.info_headers })
 }
 
-fn request(stream: &mut Stream) {
-    stream.started = abi::now();
-    stream.session = sticky_request(stream);
-    match stream.session.as_ref().and_then(Session::pin) {
-        Some(pin) => abi::set_header(MapType::HttpRequestHeaders, PIN_HEADER, pin.as_bytes()),
-        None => abi::remove_header(MapType::HttpRequestHeaders, PIN_HEADER),
-    }
-}
-
-fn sticky_request(stream: &Stream) -> Option<Session> {
-    let route = ["xds", "route_metadata", "filter_metadata", METADATA_NAMESPACE, ROUTE_KEY];
-    let route = RouteConfig::unpack(&abi::property(&route)?)?;
-    let headers = abi::headers(MapType::HttpRequestHeaders)?;
-    let scheme = pairs::values(&headers, ":scheme").next();
-    let transport = if scheme == Some(b"https") { Transport::Tls } else { Transport::Plain };
-    let cookies: Vec<_> = pairs::values(&headers, "cookie").collect();
-    let now = seconds(stream.started?);
-    let keys = &stream.plugin.keys;
-    let (session, rest) = Session::open(route, transport, cookies.iter().copied(), keys, now);
+/// Sends a request where its session is.
+fn request(opener: &RefCell<Opener>) -> Option<Session> {
+    let route = abi::property("xds\0route_name").filter(|name| !name.is_empty())?;
+    // All of them: one header by its name costs as much, and would be the first line of several.
+    let headers = abi::headers(REQUEST)?;
+    let cookies: Vec<&[u8]> = pairs::values(&headers, "cookie").collect();
+    let opener = &mut opener.try_borrow_mut().ok()?;
+    let now = seconds(abi::now()?);
+    let transport = match pairs::values(&headers, ":scheme").next() {
+        Some(b"https") => Transport::Tls,
+        _ => Transport::Plain,
+    };
+    let (session, rest) = Session::open(route, transport, &cookies, opener, now)?;
     if let Some(lines) = rest {
-        abi::remove_header(MapType::HttpRequestHeaders, "cookie");
-        for line in lines {
-            abi::add_header(MapType::HttpRequestHeaders, "cookie", &line);
-        }
+        abi::replace_header(REQUEST, "cookie", &lines);
+    }
+    match session.pin() {
+        Some(pin) => abi::set_header(REQUEST, PIN_HEADER, pin.as_bytes()),
+        None => abi::remove_header(REQUEST, PIN_HEADER),
     }
     Some(session)
 }
 
-fn response(stream: &Stream) {
-    let shown = stream.plugin.info_headers == InfoHeaders::Shown;
-    if !shown && stream.session.is_none() {
+fn response(session: &Session, opener: &RefCell<Opener>) {
+    let cue = abi::header(RESPONSE, PIN_HEADER);
+    if cue.is_some() {
+        abi::remove_header(RESPONSE, PIN_HEADER);
+    }
+    let set_cookie = abi::header(RESPONSE, "set-cookie");
+    if Session::is_settled(cue.as_deref(), set_cookie.as_deref()) {
         return;
     }
-    // `stateful_session` names the endpoint too, in a header that a task could send; this it cannot.
-    let endpoint = abi::property(&["upstream", "address"]);
-    let now = abi::now();
-    if let (Some(session), Some(now)) = (&stream.session, now) {
-        sticky_response(session, &stream.plugin.keys, endpoint.as_deref(), seconds(now));
-    }
-    if shown {
-        let times = stream.started.zip(now).filter(|_| endpoint.is_some());
-        let time = times.map(|(start, end)| info::response_time(start, end).into_bytes());
-        show(info::UPSTREAM_ADDR, endpoint);
-        show(info::UPSTREAM_RESPONSE_TIME, time);
-    }
-}
-
-fn sticky_response(session: &Session, keys: &KeyRing, endpoint: Option<&[u8]>, now: u64) {
-    abi::remove_header(MapType::HttpResponseHeaders, PIN_HEADER);
-    let address = endpoint.and_then(|text| str::from_utf8(text).ok()?.parse().ok());
-    let (Some(address), Some(headers)) = (address, abi::headers(MapType::HttpResponseHeaders))
+    let (Some(now), Some(map), Ok(opener)) =
+        (abi::now(), abi::headers(RESPONSE), opener.try_borrow())
     else {
         return;
     };
-    let set_cookies = pairs::values(&headers, "set-cookie");
-    let lines = session.respond(address, set_cookies, keys, now, evidence);
-    for line in lines {
-        abi::add_header(MapType::HttpResponseHeaders, "set-cookie", line.as_bytes());
+    // The cue names the endpoint too; this no task can write.
+    let address = abi::property("upstream\0address");
+    let endpoint = address.and_then(|text| str::from_utf8(&text).ok()?.parse().ok());
+    let headers = Response {
+        set_cookies: pairs::values(&map, "set-cookie").collect(),
+        cache_control: pairs::values(&map, "cache-control").collect(),
+    };
+    apply(&session.respond(endpoint, &headers, opener.keys(), seconds(now), evidence));
+}
+
+fn apply(edits: &Edits) {
+    if let Some(kept) = &edits.kept {
+        abi::replace_header(RESPONSE, "set-cookie", kept);
+    }
+    for line in &edits.added {
+        abi::add_header(RESPONSE, "set-cookie", line.as_bytes());
+    }
+    if let Some(value) = &edits.cache_control {
+        abi::set_header(RESPONSE, "cache-control", value);
     }
 }
 
 fn evidence() -> Evidence {
-    let owner =
-        ["xds", "upstream_host_metadata", "filter_metadata", METADATA_NAMESPACE, SERVICE_KEY];
     Evidence {
-        code_details: abi::property(&["response", "code_details"]),
-        service: abi::property(&owner),
+        code_details: abi::property("response\0code_details"),
+        service: abi::property(SERVICE_PROPERTY),
         nonce: abi::nonce(),
     }
 }
 
-/// Puts our value in place of whatever the task sent.
-fn show(name: &str, value: Option<Vec<u8>>) {
-    match value {
-        Some(value) => abi::set_header(MapType::HttpResponseHeaders, name, &value),
-        None => abi::remove_header(MapType::HttpResponseHeaders, name),
+/// Makes seconds of the number that Envoy wrote. Where no endpoint answered it wrote none: then the
+/// time is the request's, if there was an endpoint to try.
+fn show_response_time() {
+    let time = match abi::header(RESPONSE, info::UPSTREAM_RESPONSE_TIME) {
+        Some(written) => info::response_time(&written),
+        None if abi::property("upstream\0address").is_none() => return,
+        None => abi::nanoseconds("request\0time")
+            .zip(abi::now())
+            .map(|(start, now)| info::elapsed(start, now)),
+    };
+    match time {
+        Some(time) => abi::set_header(RESPONSE, info::UPSTREAM_RESPONSE_TIME, time.as_bytes()),
+        None => abi::remove_header(RESPONSE, info::UPSTREAM_RESPONSE_TIME),
     }
 }
 
 fn seconds(nanoseconds: u64) -> u64 {
-    std::time::Duration::from_nanos(nanoseconds).as_secs()
+    Duration::from_nanos(nanoseconds).as_secs()
 }

@@ -10,11 +10,26 @@ use serde::{Deserialize, Serialize};
 /// Envoy hands the filter the protobuf as it is.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginConfig {
-    /// The session keys, 32 bytes each in base64: the first signs, all open. At least one.
+    /// The session keys, 32 bytes each in base64: the first signs, all open. At least one, unless
+    /// `sessions` are left alone.
     pub keys: Vec<String>,
+    /// Whether sessions are kept.
+    #[serde(default)]
+    pub sessions: Sessions,
     /// Whether responses carry debug headers.
     #[serde(default)]
     pub info_headers: InfoHeaders,
+}
+
+/// Whether the filter keeps sessions on their task.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sessions {
+    /// It does, on routes that are sticky.
+    #[default]
+    Kept,
+    /// It is on routes that are not.
+    Left,
 }
 
 /// Whether responses carry debug headers (Interlock's `HideInfoHeaders`).
@@ -100,70 +115,143 @@ impl std::fmt::Debug for PluginConfig {
     }
 }
 
-/// What the filter needs to know of a sticky route, packed into one metadata string: each metadata
-/// look-up costs the filter more than a microsecond.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteConfig {
+/// What the filter needs to know of a sticky route. It travels as the route's name: of all that
+/// Envoy tells a filter, that is the cheapest to ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteConfig<'a> {
     /// The application's cookie; ours is this name with `_lb` behind it. A token (RFC 9110, 5.6.2).
-    pub cookie: String,
+    pub cookie: &'a str,
     /// The path of our cookie where the application's does not tell: the context root.
-    pub path: String,
-    /// The IDs of the services in the pool: a token of any other is not for this route.
-    pub services: Vec<String>,
+    pub path: &'a str,
+    /// Whether a cookie that is set over TLS can be in the way.
+    pub schemes: Schemes,
+    services: &'a str,
 }
 
-impl RouteConfig {
-    /// Cookie, path and services, separated by tabs: neither a cookie name nor a path nor an ID can
-    /// hold one, and the filter splits it on each request.
-    pub fn pack(&self) -> String {
-        let fields = [&self.cookie, &self.path].into_iter().chain(&self.services);
-        fields.map(String::as_str).collect::<Vec<_>>().join("\t")
+/// By which schemes a host is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schemes {
+    /// The one of this route.
+    One,
+    /// Plain HTTP, the one of this route, and HTTPS.
+    Both,
+}
+
+impl<'a> RouteConfig<'a> {
+    /// Cookie, path, schemes and the IDs of the services in the pool, separated by tabs: none of
+    /// them can hold one, and the filter splits it on each request.
+    pub fn pack(
+        cookie: &'a str,
+        path: &'a str,
+        schemes: Schemes,
+        services: impl IntoIterator<Item = &'a str>,
+    ) -> String {
+        let schemes = match schemes {
+            Schemes::One => ONE_SCHEME,
+            Schemes::Both => BOTH_SCHEMES,
+        };
+        [cookie, path, schemes].into_iter().chain(services).collect::<Vec<_>>().join("\t")
     }
 
     /// Reads what [`RouteConfig::pack`] made; `None` if it is not that.
-    pub fn unpack(packed: &[u8]) -> Option<Self> {
-        let mut fields = str::from_utf8(packed).ok()?.split('\t').map(str::to_owned);
-        let (cookie, path) = (fields.next()?, fields.next()?);
+    pub fn unpack(packed: &'a [u8]) -> Option<Self> {
+        let mut fields = str::from_utf8(packed).ok()?.splitn(4, '\t');
+        let (cookie, path, schemes) = (fields.next()?, fields.next()?, fields.next()?);
+        let schemes = match schemes {
+            ONE_SCHEME => Schemes::One,
+            BOTH_SCHEMES => Schemes::Both,
+            _ => return None,
+        };
         let is_cookie_name = !cookie.is_empty() && cookie.bytes().all(is_token_char);
-        (is_cookie_name && path.starts_with('/')).then(|| Self {
+        let services = fields.next().unwrap_or_default();
+        (is_cookie_name && path.starts_with('/')).then_some(Self {
             cookie,
             path,
-            services: fields.collect(),
+            schemes,
+            services,
         })
     }
 
     /// The name of our cookie.
     pub fn pin_cookie(&self) -> String {
-        format!("{}_lb", self.cookie)
+        format!("{}{PIN_SUFFIX}", self.cookie)
+    }
+
+    /// Whether the service is in the pool: a token of any other is not for this route.
+    pub fn has_service(&self, id: &str) -> bool {
+        !id.is_empty() && self.services.split('\t').any(|service| service == id)
     }
 }
+
+/// What our cookie's name has behind the application's.
+pub const PIN_SUFFIX: &str = "_lb";
+
+const ONE_SCHEME: &str = "1";
+
+const BOTH_SCHEMES: &str = "2";
 
 /// Whether the byte may stand in a token (RFC 9110, 5.6.2), such as a cookie's name.
 fn is_token_char(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Namespace of our metadata on routes and endpoints.
+/// Namespace of our metadata on endpoints.
 pub const METADATA_NAMESPACE: &str = "waggle";
-
-/// Key of the packed [`RouteConfig`] in the route's metadata.
-pub const ROUTE_KEY: &str = "route";
 
 /// Key of the owning service's ID in an endpoint's metadata.
 pub const SERVICE_KEY: &str = "service";
 
+/// Where Envoy has it, for the filter: the steps, with a NUL between them.
+pub const SERVICE_PROPERTY: &str = "xds\0upstream_host_metadata\0filter_metadata\0waggle\0service";
+
+/// What Envoy may call of the filter, then what the filter may call of Envoy and of WASI. All else
+/// that the `proxy-wasm` crate has is shut: Envoy would enter the VM, to no effect, for each piece of
+/// a body.
+pub const CAPABILITIES: [&str; 21] = [
+    "proxy_on_vm_start",
+    "proxy_on_configure",
+    "proxy_on_context_create",
+    "proxy_on_request_headers",
+    "proxy_on_response_headers",
+    "proxy_on_delete",
+    "proxy_log",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_get_property",
+    "proxy_get_buffer_bytes",
+    "proxy_get_header_map_value",
+    "proxy_get_header_map_pairs",
+    "proxy_add_header_map_value",
+    "proxy_replace_header_map_value",
+    "proxy_remove_header_map_value",
+    "random_get",
+    "environ_get",
+    "environ_sizes_get",
+    "fd_write",
+    "proc_exit",
+    "clock_time_get",
+];
+
 /// The internal header between the filter and Envoy's `stateful_session`: base64 of `ip:port`.
 pub const PIN_HEADER: &str = "x-waggle-endpoint";
 
-/// The filter's name in the HTTP filter chain and of its extension configuration.
+/// The filter's name in the HTTP filter chain and of its extension configuration, where it keeps
+/// sessions.
 pub const FILTER_NAME: &str = "waggle";
+
+/// The same filter where it does no more than debug headers: it need not ask whether a route is
+/// sticky.
+pub const HEADERS_FILTER_NAME: &str = "waggle.headers";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn config() -> PluginConfig {
-        PluginConfig { keys: vec!["a2V5".to_owned()], info_headers: InfoHeaders::Hidden }
+        PluginConfig {
+            keys: vec!["a2V5".to_owned()],
+            sessions: Sessions::Kept,
+            info_headers: InfoHeaders::Hidden,
+        }
     }
 
     #[test]
@@ -174,7 +262,7 @@ mod tests {
 
     #[test]
     fn the_protobuf_is_envoys() {
-        let json = br#"{"keys":["a2V5"],"info_headers":"hidden"}"#;
+        let json = br#"{"keys":["a2V5"],"sessions":"kept","info_headers":"hidden"}"#;
         let length = u8::try_from(json.len()).unwrap();
         let mut expected = vec![0x0a, length + 2, 0x12, length];
         expected.extend(json);
@@ -203,16 +291,32 @@ mod tests {
 
     #[test]
     fn a_route_survives_its_journey() {
-        for services in [vec![], vec!["s1".to_owned()], vec!["s1".to_owned(), "s2".to_owned()]] {
-            let route = RouteConfig { cookie: "session".into(), path: "/app".into(), services };
-            assert_eq!(RouteConfig::unpack(route.pack().as_bytes()), Some(route));
+        for services in [&[][..], &["s1"], &["s1", "s2"]] {
+            for schemes in [Schemes::One, Schemes::Both] {
+                let packed =
+                    RouteConfig::pack("session", "/app", schemes, services.iter().copied());
+                let route = RouteConfig::unpack(packed.as_bytes()).unwrap();
+                assert_eq!((route.cookie, route.path), ("session", "/app"));
+                assert_eq!(route.schemes, schemes);
+                for id in ["s1", "s2", "s", ""] {
+                    assert_eq!(route.has_service(id), services.contains(&id), "{id}");
+                }
+            }
         }
     }
 
     #[test]
     fn what_is_no_packed_route_is_refused() {
-        let cases: [&[u8]; 6] =
-            [b"", b"session", b"\t/", b"a b\t/\ts1", b"session\tapp", b"\xff\t/\ts1"];
+        let cases: [&[u8]; 8] = [
+            b"",
+            b"session",
+            b"session\t/",
+            b"session\t/\t3\ts1",
+            b"\t/\t1\ts1",
+            b"a b\t/\t1\ts1",
+            b"session\tapp\t1",
+            b"\xff\t/\t1\ts1",
+        ];
         for packed in cases {
             assert_eq!(RouteConfig::unpack(packed), None, "{}", packed.escape_ascii());
         }

@@ -4,6 +4,8 @@
 //! them apart); HTTP/2 crumbs come joined by `; `. As in RFC 6265bis a semicolon always ends a pair,
 //! within quotes too.
 
+use crate::config::PIN_SUFFIX;
+
 /// How many of a request's tokens are tried: a bound for the work that a client can cause.
 pub const TRIED: usize = 4;
 
@@ -16,37 +18,50 @@ pub struct Taken<'a> {
     pub rest: Option<Vec<Vec<u8>>>,
 }
 
-/// Takes all pairs of the name (case counts) out of the lines, in one pass.
-pub fn take<'a>(lines: impl IntoIterator<Item = &'a [u8]> + Clone, name: &str) -> Taken<'a> {
-    let ours = lines.clone().into_iter().flat_map(pieces).filter_map(|piece| value(piece, name));
+/// Takes all pairs of our cookie beside the application's of this name (case counts) out of the
+/// lines.
+pub fn take<'a>(lines: &[&'a [u8]], application: &str) -> Taken<'a> {
+    let pieces = lines.iter().flat_map(|line| pieces(line));
+    let ours = pieces.filter_map(|piece| value(piece, application));
     let values: Vec<_> = ours.take(TRIED).collect();
     let rest = (!values.is_empty())
-        .then(|| lines.into_iter().filter_map(|line| without(line, name)).collect());
+        .then(|| lines.iter().filter_map(|line| without(line, application)).collect());
     Taken { values, rest }
 }
 
-/// The line without the pairs of the name, or `None` if nothing stays.
-fn without(line: &[u8], name: &str) -> Option<Vec<u8>> {
-    let kept: Vec<_> = pieces(line).filter(|piece| value(piece, name).is_none()).collect();
-    let joined = kept.join(&b';');
-    let rest = if pieces(line).next() == kept.first().copied() {
-        &joined
-    } else {
-        joined.trim_ascii_start()
-    };
-    rest.iter().any(|byte| !b"; \t".contains(byte)).then(|| rest.to_vec())
+/// The line without our pairs, or `None` if nothing stays.
+fn without(line: &[u8], application: &str) -> Option<Vec<u8>> {
+    let mut kept = Vec::with_capacity(line.len());
+    let mut is_first = true;
+    for (number, piece) in pieces(line).enumerate() {
+        if value(piece, application).is_some() {
+            continue;
+        }
+        if !is_first {
+            kept.push(b';');
+        }
+        // What has come to stand first needs no blank before it.
+        kept.extend_from_slice(if is_first && number > 0 {
+            piece.trim_ascii_start()
+        } else {
+            piece
+        });
+        is_first = false;
+    }
+    kept.iter().any(|byte| !b"; \t".contains(byte)).then_some(kept)
 }
 
 fn pieces(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|&byte| byte == b';')
 }
 
-/// The value of the pair if it has the name.
-fn value<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
+/// The value of the pair if it is ours.
+fn value<'a>(pair: &'a [u8], application: &str) -> Option<&'a [u8]> {
     let mut halves = pair.splitn(2, |&byte| byte == b'=');
     let (left, right) = (halves.next()?, halves.next()?.trim_ascii());
+    let name = left.trim_ascii().strip_suffix(PIN_SUFFIX.as_bytes())?;
     let unquoted = right.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
-    (left.trim_ascii() == name.as_bytes()).then_some(unquoted.unwrap_or(right))
+    (name == application.as_bytes()).then_some(unquoted.unwrap_or(right))
 }
 
 #[cfg(test)]
@@ -56,11 +71,13 @@ mod tests {
     use super::*;
 
     fn values<'a>(lines: &[&'a str]) -> Vec<&'a [u8]> {
-        take(lines.iter().map(|line| line.as_bytes()), "s_lb").values
+        let lines: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
+        take(&lines, "s").values
     }
 
     fn rest(lines: &[&str]) -> Option<Vec<String>> {
-        let rest = take(lines.iter().map(|line| line.as_bytes()), "s_lb").rest?;
+        let lines: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
+        let rest = take(&lines, "s").rest?;
         Some(rest.into_iter().map(|line| String::from_utf8(line).unwrap()).collect())
     }
 
@@ -130,7 +147,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_text_pass_unchanged() {
-        let taken = take([b"a=\xff\x80; s_lb=\xfe; b=\0".as_slice()], "s_lb");
+        let taken = take(&[b"a=\xff\x80; s_lb=\xfe; b=\0"], "s");
         assert_eq!(taken.values, [b"\xfe"]);
         assert_eq!(taken.rest, Some(vec![b"a=\xff\x80; b=\0".to_vec()]));
     }
@@ -146,8 +163,8 @@ mod tests {
             lines in prop::collection::vec(prop::collection::vec(piece(), 1..8), 0..4),
         ) {
             let joined: Vec<Vec<u8>> = lines.iter().map(|line| line.join(&b';')).collect();
-            let taken = take(joined.iter().map(Vec::as_slice), "s_lb");
-            let rest = taken.rest.unwrap_or(joined);
+            let slices: Vec<&[u8]> = joined.iter().map(Vec::as_slice).collect();
+            let rest = take(&slices, "s").rest.unwrap_or(joined);
             // Blank pieces aside: a line of nothing else is dropped.
             let told = |lines: &[Vec<u8>]| -> Vec<Vec<u8>> {
                 let pieces = lines.iter().flat_map(|line| line.split(|&byte| byte == b';'));
@@ -155,7 +172,7 @@ mod tests {
             };
             let all: Vec<Vec<u8>> = lines.into_iter().flatten().collect();
             let others: Vec<_> =
-                all.into_iter().filter(|piece| value(piece, "s_lb").is_none()).collect();
+                all.into_iter().filter(|piece| value(piece, "s").is_none()).collect();
             prop_assert_eq!(told(&rest), told(&others));
         }
     }

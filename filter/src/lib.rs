@@ -1,9 +1,10 @@
 //! Waggle's Envoy filter: keeps sessions on their task, and says which endpoint answered.
 //!
 //! The decisions are plain Rust without any Proxy-Wasm type, tested natively: `config` (what the
-//! controller tells) → `pairs`, `cookie`, `set_cookie`, `date` (what goes over the wire) → `token`
-//! (what our cookie holds) → `pin` (what to do with a request and its response) and `info` (debug
-//! headers). Only `adapter` and `abi`, compiled for wasi, speak with Envoy.
+//! controller tells) → `pairs`, `cookie`, `set_cookie`, `date`, `cache_control` (what goes over the
+//! wire) → `token` (what our cookie holds) and `opened` (what was opened before) → `pin` (what to do
+//! with a request and its response) and `info` (debug headers). Only `adapter` and `abi`, compiled for
+//! wasi, speak with Envoy.
 //!
 //! A panic would end Envoy's VM and cut all its streams, so whatever can panic is denied here.
 
@@ -22,10 +23,12 @@
 mod abi;
 #[cfg(target_os = "wasi")]
 mod adapter;
+pub mod cache_control;
 pub mod config;
 pub mod cookie;
 mod date;
 pub mod info;
+pub mod opened;
 pub mod pairs;
 pub mod pin;
 pub mod set_cookie;

@@ -146,6 +146,16 @@ fn number(digits: &[u8]) -> u64 {
     str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(u64::MAX)
 }
 
+/// The lines that set another cookie than the one of this name; `None` if all do.
+pub fn without(lines: &[&[u8]], name: &str) -> Option<Vec<Vec<u8>>> {
+    let sets_it = |line: &[u8]| {
+        let pair = line.split(|&byte| byte == b';').next().unwrap_or_default();
+        halves(pair).is_some_and(|(key, _)| key == name.as_bytes())
+    };
+    let kept: Vec<_> = lines.iter().filter(|line| !sets_it(line)).map(|it| it.to_vec()).collect();
+    (kept.len() < lines.len()).then_some(kept)
+}
+
 /// Our `Set-Cookie` line, or `None` if browsers would refuse its length. It is always `HttpOnly`: no
 /// script has a use for it.
 pub fn write(name: &str, value: &str, scope: &Scope) -> Option<String> {
@@ -280,6 +290,20 @@ mod tests {
             assert_eq!(set(lines), Some(with_life(5)), "{lines:?}");
         }
         assert!(matches!(read(&[old, old]), Some(Change::Deletes(_))));
+    }
+
+    #[test]
+    fn lines_that_set_the_named_cookie_are_taken_out() {
+        let kept = |lines: &[&str]| -> Option<Vec<String>> {
+            let bytes: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
+            let kept = without(&bytes, "s_lb")?;
+            Some(kept.into_iter().map(|line| String::from_utf8(line).unwrap()).collect())
+        };
+        for lines in [&[][..], &["s=1", "S_LB=1; Path=/", "s_lb", "a=s_lb=1", "x_lb=1"]] {
+            assert_eq!(kept(lines), None, "{lines:?}");
+        }
+        let lines = ["a=1", " s_lb = x; Path=/", "s=1; s_lb=2", "s_lb="];
+        assert_eq!(kept(&lines), Some(vec!["a=1".to_owned(), "s=1; s_lb=2".to_owned()]));
     }
 
     #[test]

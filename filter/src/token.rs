@@ -13,7 +13,7 @@ use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use prost::Message;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, PIN_SUFFIX};
 use crate::set_cookie::{MAX_AGE_LIMIT, SameSite, Scope};
 
 /// Random bytes that must be new for each token.
@@ -86,7 +86,7 @@ impl Token {
         self.issued_at.saturating_add(life.into())
     }
 
-    /// The value of the cookie of this name.
+    /// The value of our cookie beside the application's of this name.
     pub fn seal(&self, keys: &KeyRing, cookie: &str, nonce: Nonce) -> Option<String> {
         let mut text = Payload::from(self).encode_to_vec();
         let aad = associated_data(cookie);
@@ -94,7 +94,7 @@ impl Token {
         Some(URL_SAFE_NO_PAD.encode([nonce.as_slice(), &text].concat()))
     }
 
-    /// Reads the value of the cookie of this name; `None` for whatever is not a token of ours that
+    /// Reads the value of our cookie beside the application's of this name; `None` for whatever is not a token of ours that
     /// is valid at `now`, in seconds since 1970. Why it is not shows nowhere.
     pub fn open(keys: &KeyRing, cookie: &str, value: &[u8], now: u64) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
@@ -154,7 +154,7 @@ impl From<&Token> for Payload {
 }
 
 fn associated_data(cookie: &str) -> Vec<u8> {
-    [b"waggle token 1\0", cookie.as_bytes()].concat()
+    [b"waggle token 1\0", cookie.as_bytes(), PIN_SUFFIX.as_bytes()].concat()
 }
 
 #[cfg(test)]
@@ -188,11 +188,11 @@ mod tests {
     }
 
     fn sealed() -> String {
-        token().seal(&keys(&[1]), "s_lb", [7; 24]).unwrap()
+        token().seal(&keys(&[1]), "s", [7; 24]).unwrap()
     }
 
     fn open(keys: &KeyRing, value: &[u8]) -> Option<Token> {
-        Token::open(keys, "s_lb", value, NOW)
+        Token::open(keys, "s", value, NOW)
     }
 
     #[test]
@@ -201,7 +201,7 @@ mod tests {
             assert_eq!(open(&keys(ring), sealed().as_bytes()), Some(token()), "{ring:?}");
         }
         assert_eq!(open(&keys(&[2, 3]), sealed().as_bytes()), None);
-        let later = token().seal(&keys(&[2, 1]), "s_lb", [8; 24]).unwrap();
+        let later = token().seal(&keys(&[2, 1]), "s", [8; 24]).unwrap();
         assert_eq!(open(&keys(&[1]), later.as_bytes()), None);
     }
 
@@ -211,7 +211,7 @@ mod tests {
         // Two Envoys may be one step apart.
         for (before, after) in steps.iter().zip(&steps[1..]) {
             for (signer, opener) in [(before, after), (after, before)] {
-                let value = token().seal(&keys(signer), "s_lb", [7; 24]).unwrap();
+                let value = token().seal(&keys(signer), "s", [7; 24]).unwrap();
                 let found = open(&keys(opener), value.as_bytes());
                 assert_eq!(found, Some(token()), "made with {signer:?}, opened with {opener:?}");
             }
@@ -227,12 +227,12 @@ mod tests {
         for secret in [&b"10.0.1.12"[..], b"9mnp", b"8080"] {
             assert!(!bytes.windows(secret.len()).any(|window| window == secret));
         }
-        assert_ne!(token().seal(&keys(&[1]), "s_lb", [8; 24]), Some(sealed()));
+        assert_ne!(token().seal(&keys(&[1]), "s", [8; 24]), Some(sealed()));
     }
 
     #[test]
     fn a_token_of_another_cookie_is_none() {
-        assert_eq!(Token::open(&keys(&[1]), "t_lb", sealed().as_bytes(), NOW), None);
+        assert_eq!(Token::open(&keys(&[1]), "t", sealed().as_bytes(), NOW), None);
     }
 
     #[test]
@@ -245,7 +245,7 @@ mod tests {
         };
         let ours = sealed_with(b"waggle token 1\0s_lb");
         assert_eq!(open(&ring, ours.as_bytes()), Some(token()));
-        for aad in [&b"waggle token 2\0s_lb"[..], b"s_lb", b""] {
+        for aad in [&b"waggle token 2\0s_lb"[..], b"s", b""] {
             let value = sealed_with(aad);
             assert_eq!(open(&ring, value.as_bytes()), None, "{}", aad.escape_ascii());
         }
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_token_ends_when_its_cookie_does() {
-        let at = |now| Token::open(&keys(&[1]), "s_lb", sealed().as_bytes(), now);
+        let at = |now| Token::open(&keys(&[1]), "s", sealed().as_bytes(), now);
         assert_eq!(at(NOW + 59), Some(token()));
         assert_eq!(at(NOW + 60), None);
         assert_eq!(at(u64::MAX), None);
@@ -263,8 +263,8 @@ mod tests {
     fn a_token_for_the_browsers_session_ends_after_400_days() {
         let mut token = token();
         token.scope.max_age = None;
-        let sealed = token.seal(&keys(&[1]), "s_lb", [7; 24]).unwrap();
-        let at = |now| Token::open(&keys(&[1]), "s_lb", sealed.as_bytes(), now);
+        let sealed = token.seal(&keys(&[1]), "s", [7; 24]).unwrap();
+        let at = |now| Token::open(&keys(&[1]), "s", sealed.as_bytes(), now);
         assert_eq!(at(NOW + 34_560_000 - 1), Some(token));
         assert_eq!(at(NOW + 34_560_000), None);
     }
@@ -299,7 +299,7 @@ mod tests {
             let mut text =
                 Payload { endpoint: endpoint.into(), ..Payload::from(&token()) }.encode_to_vec();
             let (ring, nonce) = (keys(&[1]), [7; 24]);
-            let aad = associated_data("s_lb");
+            let aad = associated_data("s");
             ring.signing.encrypt_in_place(&XNonce::from(nonce), &aad, &mut text).unwrap();
             let value = URL_SAFE_NO_PAD.encode([nonce.as_slice(), &text].concat());
             assert_eq!(open(&ring, value.as_bytes()), None, "{endpoint}");
@@ -331,7 +331,7 @@ mod tests {
             let scope = Scope { path, domain, secure, same_site, max_age };
             let endpoint = (ip, port).into();
             let token = Token { service, endpoint, issued_at: NOW - u64::from(age), scope };
-            let value = token.seal(&keys(&[1]), "s_lb", nonce).unwrap();
+            let value = token.seal(&keys(&[1]), "s", nonce).unwrap();
             prop_assert_eq!(open(&keys(&[1]), value.as_bytes()), Some(token));
         }
 

@@ -4,8 +4,9 @@
 
 use std::net::SocketAddr;
 
-use waggle_filter::config::RouteConfig;
-use waggle_filter::pin::{Evidence, Session, Transport};
+use waggle_filter::config::{RouteConfig, Schemes};
+use waggle_filter::opened::Opener;
+use waggle_filter::pin::{Edits, Evidence, Response, Session, Transport};
 use waggle_filter::token::KeyRing;
 use wasm_bindgen_test::wasm_bindgen_test;
 
@@ -16,11 +17,15 @@ const DELETED: &str = "session_lb=; Path=/app; Max-Age=0; HttpOnly; SameSite=Lax
 
 /// A request on a sticky route and its response.
 struct Visit {
-    route: RouteConfig,
+    cookie: String,
+    path: String,
+    schemes: Schemes,
+    services: Vec<String>,
     transport: Transport,
     cookies: Vec<String>,
     endpoint: SocketAddr,
     set_cookies: Vec<String>,
+    cache_control: Vec<String>,
     now: u64,
     evidence: Evidence,
 }
@@ -28,15 +33,15 @@ struct Visit {
 /// A first visit, answered by [`HERE`].
 fn visit() -> Visit {
     Visit {
-        route: RouteConfig {
-            cookie: "session".into(),
-            path: "/app".into(),
-            services: vec!["demo".into(), "canary".into()],
-        },
+        cookie: "session".into(),
+        path: "/app".into(),
+        schemes: Schemes::One,
+        services: vec!["demo".into(), "canary".into()],
         transport: Transport::Plain,
         cookies: Vec::new(),
         endpoint: HERE.parse().unwrap(),
         set_cookies: Vec::new(),
+        cache_control: Vec::new(),
         now: NOW,
         evidence: Evidence {
             code_details: Some(b"via_upstream".to_vec()),
@@ -66,26 +71,46 @@ impl Visit {
         self
     }
 
+    fn cached_by(mut self, cache_control: &str) -> Self {
+        self.cache_control = vec![cache_control.to_owned()];
+        self
+    }
+
     fn after(mut self, seconds: u64) -> Self {
         self.now += seconds;
         self
     }
 
     fn open(&self) -> (Session, Option<Vec<Vec<u8>>>) {
-        let cookies = self.cookies.iter().map(String::as_bytes);
-        Session::open(self.route.clone(), self.transport, cookies, &keys(), self.now)
+        let services = self.services.iter().map(String::as_str);
+        let route = RouteConfig::pack(&self.cookie, &self.path, self.schemes, services);
+        let cookies: Vec<&[u8]> = self.cookies.iter().map(String::as_bytes).collect();
+        let (route, mut opener) = (route.into_bytes(), Opener::new(keys()));
+        Session::open(route, self.transport, &cookies, &mut opener, self.now).unwrap()
     }
 
     /// Where the request is pinned to.
     fn pin(&self) -> Option<String> {
-        self.open().0.pin()
+        self.open().0.pin().map(ToOwned::to_owned)
+    }
+
+    /// What changes in the response.
+    fn edits(&self) -> Edits {
+        let lines = |lines: &'_ [String]| -> Vec<Vec<u8>> {
+            lines.iter().map(|line| line.as_bytes().to_vec()).collect()
+        };
+        let (set_cookies, cache_control) = (lines(&self.set_cookies), lines(&self.cache_control));
+        let response = Response {
+            set_cookies: set_cookies.iter().map(Vec::as_slice).collect(),
+            cache_control: cache_control.iter().map(Vec::as_slice).collect(),
+        };
+        let evidence = || self.evidence.clone();
+        self.open().0.respond(Some(self.endpoint), &response, &keys(), self.now, evidence)
     }
 
     /// Our `Set-Cookie` lines.
     fn lines(&self) -> Vec<String> {
-        let lines = self.set_cookies.iter().map(String::as_bytes);
-        let evidence = || self.evidence.clone();
-        self.open().0.respond(self.endpoint, lines, &keys(), self.now, evidence)
+        self.edits().added
     }
 
     /// Our only `Set-Cookie` line, as cookie (`name=value`) and attributes.
@@ -156,11 +181,11 @@ fn any_invalid_token_is_the_same_as_none() {
 fn a_token_of_another_service_is_none_and_a_canarys_is_not() {
     let cookie = visit().cookie();
     let mut stranger = visit().with(&cookie);
-    stranger.route.services = vec!["other".into()];
+    stranger.services = vec!["other".into()];
     assert_eq!(stranger.pin(), None);
     for services in [&["demo"][..], &["canary", "demo"]] {
         let mut routed = visit().with(&cookie);
-        routed.route.services = services.iter().map(ToString::to_string).collect();
+        routed.services = services.iter().map(ToString::to_string).collect();
         assert_eq!(routed.pin().as_deref(), Some(PINNED_HERE), "{services:?}");
     }
 }
@@ -323,8 +348,8 @@ fn an_address_that_another_task_of_the_pool_got_keeps_the_session() {
 #[wasm_bindgen_test(unsupported = test)]
 fn browsers_accept_our_cookie_without_the_applications() {
     let attributes = |cookie: &str, path: &str, transport| {
-        let route = RouteConfig { cookie: cookie.into(), path: path.into(), ..visit().route };
-        Visit { route, transport, ..visit() }.issued().1
+        let (cookie, path) = (cookie.into(), path.into());
+        Visit { cookie, path, transport, ..visit() }.issued().1
     };
     let (tls, plain) = (Transport::Tls, Transport::Plain);
     let too_long = format!("/{}", "x".repeat(1024));
@@ -352,4 +377,45 @@ fn our_cookie_never_reaches_the_task_and_others_do() {
     assert_eq!(rest(&[&ours]), Some(vec![]));
     let kept = vec!["session=1; b=2".to_owned(), "c=3".to_owned()];
     assert_eq!(rest(&[&format!("session=1; {ours}; b=2; session_lb=x"), "c=3"]), Some(kept));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn the_name_of_our_cookie_is_ours_on_responses_too() {
+    let theirs = ["a=1", "session_lb=theirs; Path=/", "session=1"];
+    let edits = visit().setting(&theirs).edits();
+    assert_eq!(edits.kept, Some(vec![b"a=1".to_vec(), b"session=1".to_vec()]));
+    assert_eq!(edits.added.len(), 1, "{edits:?}");
+    let pinned = visit().with(&visit().cookie()).setting(&["session_lb=theirs"]).edits();
+    assert_eq!(pinned, Edits { kept: Some(vec![]), ..Edits::default() });
+    assert_eq!(visit().setting(&["a=1"]).edits().kept, None);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_response_with_a_new_cookie_is_kept_by_no_shared_cache() {
+    let made = |visit: Visit| visit.edits().cache_control.map(|it| String::from_utf8(it).unwrap());
+    assert_eq!(made(visit()).as_deref(), Some("private"));
+    let public = visit().cached_by("public, max-age=60");
+    assert_eq!(made(public).as_deref(), Some("private, max-age=60"));
+    assert_eq!(made(visit().cached_by("no-store")), None);
+    assert_eq!(made(visit().with(&visit().cookie()).cached_by("public")), None);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_plain_response_does_not_set_in_vain_what_tls_has_set() {
+    let both = || Visit { schemes: Schemes::Both, ..visit() };
+    assert_eq!(both().lines(), [""; 0]);
+    assert_eq!(both().with("session=1").lines(), [""; 0]);
+    assert_eq!(Visit { transport: Transport::Tls, ..both() }.lines().len(), 1);
+    let set = both().setting(&["session=1"]);
+    assert_eq!(set.lines().len(), 1, "browsers take ours if they take the application's");
+    let moved = both().with(&set.cookie()).answered_by(ELSEWHERE);
+    assert_eq!(moved.lines().len(), 1, "it was sent, so it can be replaced");
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn only_a_cue_or_a_set_cookie_make_work_of_a_response() {
+    let some = Some(b"x".as_slice());
+    assert!(Session::is_settled(None, None));
+    assert!(!Session::is_settled(some, None));
+    assert!(!Session::is_settled(None, some));
 }

@@ -190,7 +190,11 @@ pub(crate) fn settings(http_port: u16, info_headers: InfoHeaders) -> Settings {
         public_https_port: 443,
         trusted_hops: 0,
         filter_code: FilterCode::Inline(module),
-        filter: PluginConfig { keys: vec![SESSION_KEY.to_owned()], info_headers },
+        filter: PluginConfig {
+            keys: vec![SESSION_KEY.to_owned()],
+            info_headers,
+            ..PluginConfig::default()
+        },
         server_info: "waggle/test (100%)".to_owned(),
         limits: Limits::default(),
     }

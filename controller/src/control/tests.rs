@@ -14,7 +14,7 @@ use prost::Message as _;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use waggle_filter::config::{InfoHeaders, PluginConfig};
+use waggle_filter::config::PluginConfig;
 
 use super::*;
 use crate::envoy::Kind;
@@ -105,7 +105,7 @@ fn envoy_settings() -> envoy::Settings {
         public_https_port: 443,
         trusted_hops: 0,
         filter_code: envoy::FilterCode::Inline(b"\0asm\x01\0\0\0".to_vec()),
-        filter: PluginConfig { keys: vec![], info_headers: InfoHeaders::Shown },
+        filter: PluginConfig::default(),
         server_info: "waggle".into(),
         limits: envoy::Limits::default(),
     }

@@ -13,7 +13,7 @@ use crate::labels::Scheme;
 /// Tells a task which context root was stripped.
 pub(super) const FORWARDED_PREFIX: &str = "x-forwarded-prefix";
 
-/// The debug headers that the filter sets, from what it learns of the endpoint.
+/// The debug headers that tell of the endpoint.
 const UPSTREAM_HEADERS: [&str; 2] = [info::UPSTREAM_ADDR, info::UPSTREAM_RESPONSE_TIME];
 
 /// The debug headers that are the same on every response.
@@ -61,13 +61,28 @@ pub(super) fn to_task(settings: &Settings, scheme: Scheme) -> Vec<HeaderValueOpt
     ]
 }
 
-/// The debug headers of every response, but `x-request-id`, which Envoy has a switch for.
+/// How long the endpoint took, from the first byte of the request to the first one of the response,
+/// in microseconds: nothing where it gave none. The filter makes seconds of them.
+const TIME_TAKEN: &str = "%COMMON_DURATION(US_TX_BEG:US_RX_BEG:us)%";
+
+/// The debug headers of responses, but `x-request-id`, which Envoy has a switch for.
 pub(super) fn to_client(settings: &Settings) -> Vec<HeaderValueOption> {
-    let values = ["%HOSTNAME%".to_owned(), settings.server_info.replace('%', "%%")];
+    let mut headers = of_own_replies(settings);
+    if settings.filter.info_headers == InfoHeaders::Shown {
+        headers.push(set(info::UPSTREAM_RESPONSE_TIME, TIME_TAKEN));
+    }
+    headers
+}
+
+/// The same of replies that Envoy makes itself. How long an endpoint was tried is the filter's to say.
+pub(super) fn of_own_replies(settings: &Settings) -> Vec<HeaderValueOption> {
+    let server_info = settings.server_info.replace('%', "%%");
     match settings.filter.info_headers {
-        InfoHeaders::Shown => {
-            PROXY_HEADERS.iter().zip(values).map(|(name, value)| set(name, &value)).collect()
-        }
+        InfoHeaders::Shown => vec![
+            set("x-proxy-id", "%HOSTNAME%"),
+            set("x-server-info", &server_info),
+            set(info::UPSTREAM_ADDR, "%UPSTREAM_HOST%"),
+        ],
         InfoHeaders::Hidden => vec![],
     }
 }

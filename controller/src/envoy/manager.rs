@@ -18,7 +18,7 @@ use envoy_types::pb::envoy::extensions::http::stateful_session::header::v3::Head
 use envoy_types::pb::envoy::extensions::request_id::uuid::v3::UuidRequestIdConfig;
 use envoy_types::util::pack_any;
 use prost::Name;
-use waggle_filter::config::{FILTER_NAME, InfoHeaders, PIN_HEADER};
+use waggle_filter::config::{FILTER_NAME, HEADERS_FILTER_NAME, InfoHeaders, PIN_HEADER};
 
 use super::limits::{AccessLog, Underscores};
 use super::virtual_host::STATEFUL_SESSION;
@@ -45,7 +45,7 @@ pub(super) fn of(routes: &str, settings: &Settings) -> hcm::HttpConnectionManage
             config_source: Some(awaited()),
             route_config_name: routes.to_owned(),
         })),
-        http_filters: http_filters(),
+        http_filters: http_filters(settings.filter.info_headers),
         access_log: access_log(settings),
         upgrade_configs: vec![manager::UpgradeConfig {
             upgrade_type: "websocket".to_owned(),
@@ -111,13 +111,15 @@ fn awaited() -> core::ConfigSource {
 }
 
 /// Ours names the endpoint, `stateful_session` takes it there. Routes switch them on.
-fn http_filters() -> Vec<hcm::HttpFilter> {
+fn http_filters(info_headers: InfoHeaders) -> Vec<hcm::HttpFilter> {
     use hcm::http_filter::ConfigType;
-    let ours = ConfigType::ConfigDiscovery(core::ExtensionConfigSource {
-        config_source: Some(awaited()),
-        type_urls: vec![Wasm::type_url()],
-        ..Default::default()
-    });
+    let ours = || {
+        ConfigType::ConfigDiscovery(core::ExtensionConfigSource {
+            config_source: Some(awaited()),
+            type_urls: vec![Wasm::type_url()],
+            ..Default::default()
+        })
+    };
     let pin = ConfigType::TypedConfig(pack_any(StatefulSession {
         session_state: Some(core::TypedExtensionConfig {
             name: "envoy.http.stateful_session.header".to_owned(),
@@ -130,16 +132,20 @@ fn http_filters() -> Vec<hcm::HttpFilter> {
         suppress_envoy_headers: true,
         ..Default::default()
     }));
-    let filter = |name: &str, config| hcm::HttpFilter {
+    let filter = |name: &str, config, disabled| hcm::HttpFilter {
         name: name.to_owned(),
         config_type: Some(config),
+        disabled,
         ..Default::default()
     };
-    vec![
-        hcm::HttpFilter { disabled: true, ..filter(FILTER_NAME, ours) },
-        hcm::HttpFilter { disabled: true, ..filter(STATEFUL_SESSION, pin) },
-        filter("envoy.filters.http.router", router),
-    ]
+    let headers_only =
+        (info_headers == InfoHeaders::Shown).then(|| filter(HEADERS_FILTER_NAME, ours(), true));
+    [filter(FILTER_NAME, ours(), true)]
+        .into_iter()
+        .chain(headers_only)
+        .chain([filter(STATEFUL_SESSION, pin, true)])
+        .chain([filter("envoy.filters.http.router", router, false)])
+        .collect()
 }
 
 /// Replies that Envoy makes itself carry the debug headers; where no endpoint could be reached, also
@@ -164,10 +170,10 @@ fn own_replies(settings: &Settings) -> hcm::LocalReplyConfig {
             }),
         }),
     });
-    let mut again = header::to_client(settings);
+    let mut again = header::of_own_replies(settings);
     again.push(header::set("retry-after", "1"));
     hcm::LocalReplyConfig {
-        mappers: vec![mapper(unreachable, again), mapper(any, header::to_client(settings))],
+        mappers: vec![mapper(unreachable, again), mapper(any, header::of_own_replies(settings))],
         body_format: None,
     }
 }

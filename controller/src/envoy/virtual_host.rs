@@ -12,10 +12,10 @@ use envoy_types::pb::envoy::r#type::matcher::v3::{
 use envoy_types::pb::envoy::r#type::v3::Int64Range;
 use envoy_types::pb::google::protobuf::{Any, UInt64Value};
 use envoy_types::util::pack_any;
-use waggle_filter::config::{FILTER_NAME, InfoHeaders, ROUTE_KEY, RouteConfig};
+use waggle_filter::config::{FILTER_NAME, HEADERS_FILTER_NAME, InfoHeaders, RouteConfig, Schemes};
 
 use super::limits::BodySize;
-use super::{Settings, header, metadata, number, seconds};
+use super::{Settings, header, number, seconds};
 use crate::labels::{Affinity, CookieName, Host, PathPrefix, Plain, Redirect, Rewrite, Scheme};
 use crate::routing::{Pool, Route, Routes, SiteRoutes, SiteTls};
 
@@ -58,13 +58,14 @@ pub(super) fn virtual_host(
     let plain = scheme == Scheme::Http;
     let ways = match (redirect, &site.tls) {
         (Some(redirect), _) => vec![moved(redirect)],
-        (None, SiteTls::None) => to_pools(site, routes),
+        (None, SiteTls::None) => to_pools(site, routes, Schemes::One),
         (None, tls) => {
             let to_https = (plain && site.plain == Plain::ToHttps)
                 .then(|| to_https(host, settings.public_https_port));
             let served = match tls {
                 SiteTls::Passthrough(_) if plain => vec![tls_only()],
-                _ => to_pools(site, routes),
+                _ if plain => to_pools(site, routes, Schemes::Both),
+                _ => to_pools(site, routes, Schemes::One),
             };
             to_https.into_iter().flatten().chain(served).collect()
         }
@@ -73,15 +74,18 @@ pub(super) fn virtual_host(
     let ways = too_long.into_iter().chain(ways).collect();
     let pools = site.paths.values().filter_map(|route| routes.pools.get(&route.pool));
     let mut sticky = pools.filter(|pool| matches!(pool.options.affinity, Affinity::Cookie(_)));
-    let needs_filter =
-        settings.filter.info_headers == InfoHeaders::Shown || sticky.next().is_some();
+    let filter = match (sticky.next(), settings.filter.info_headers) {
+        (Some(_), _) => Some(FILTER_NAME),
+        (None, InfoHeaders::Shown) => Some(HEADERS_FILTER_NAME),
+        (None, InfoHeaders::Hidden) => None,
+    };
     route::VirtualHost {
         name: host.to_string(),
         domains: vec![host.to_string()],
         routes: ways,
         retry_policy: Some(retry(UNSEEN)),
         request_body_buffer_limit: Some(UInt64Value { value: REPEATABLE_BODY }),
-        typed_per_filter_config: if needs_filter { switch_on(FILTER_NAME) } else { HashMap::new() },
+        typed_per_filter_config: filter.map(switch_on).unwrap_or_default(),
         ..Default::default()
     }
 }
@@ -97,7 +101,7 @@ enum Patience {
 
 /// All ways to pools: the longest prefix first, as Envoy takes the first that matches. Each way is
 /// two routes, which differ in what is tried again.
-fn to_pools(site: &SiteRoutes, routes: &Routes) -> Vec<route::Route> {
+fn to_pools(site: &SiteRoutes, routes: &Routes, schemes: Schemes) -> Vec<route::Route> {
     let mut ways: Vec<(&PathPrefix, &PathPrefix, &Route, Patience)> = Vec::new();
     for (root, way) in &site.paths {
         let endless = |path: &&PathPrefix| {
@@ -115,7 +119,8 @@ fn to_pools(site: &SiteRoutes, routes: &Routes) -> Vec<route::Route> {
     ways.sort_by_key(|(path, ..)| (Reverse(path.as_str().len()), *path));
     ways.into_iter()
         .filter_map(|(path, root, way, patience)| {
-            Some(to_pool(path, root, way, routes.pools.get(&way.pool)?, patience))
+            let pool = routes.pools.get(&way.pool)?;
+            Some(to_pool(path, root, (way, pool), patience, schemes))
         })
         .flatten()
         .collect()
@@ -124,9 +129,9 @@ fn to_pools(site: &SiteRoutes, routes: &Routes) -> Vec<route::Route> {
 fn to_pool(
     path: &PathPrefix,
     root: &PathPrefix,
-    way: &Route,
-    pool: &Pool,
+    (way, pool): (&Route, &Pool),
     patience: Patience,
+    schemes: Schemes,
 ) -> [route::Route; 2] {
     let action = action(root, way, pool, patience);
     let forwarded_prefix = (action.regex_rewrite.is_some())
@@ -140,7 +145,7 @@ fn to_pool(
     let any_method = match &pool.options.affinity {
         Affinity::None | Affinity::ClientAddress => any_method,
         Affinity::Cookie(cookie) => route::Route {
-            metadata: Some(metadata(ROUTE_KEY, &for_filter(cookie, root, pool))),
+            name: for_filter(cookie, root, pool, schemes),
             typed_per_filter_config: switch_on(STATEFUL_SESSION),
             ..any_method
         },
@@ -156,13 +161,11 @@ fn to_pool(
     [idempotent, any_method]
 }
 
-fn for_filter(cookie: &CookieName, root: &PathPrefix, pool: &Pool) -> String {
-    RouteConfig {
-        cookie: cookie.as_str().to_owned(),
-        path: root.as_str().to_owned(),
-        services: pool.services.iter().map(ToString::to_string).collect(),
-    }
-    .pack()
+/// What the filter asks for on each request of a sticky route.
+fn for_filter(cookie: &CookieName, root: &PathPrefix, pool: &Pool, schemes: Schemes) -> String {
+    let services: Vec<String> = pool.services.iter().map(ToString::to_string).collect();
+    let services = services.iter().map(String::as_str);
+    RouteConfig::pack(cookie.as_str(), root.as_str(), schemes, services)
 }
 
 /// A response takes as long as it takes: the end of a stream that stands still is the listener's.

@@ -69,7 +69,7 @@ fn a_default_backend_answers_in_place_of_nobody() {
 fn an_empty_swarm_is_a_whole_configuration() {
     let resources = accepted(&Routes::default());
     let kinds: Vec<_> = resources.iter().map(|resource| resource.kind).collect();
-    assert_eq!(kinds, [Kind::Extension, Kind::Listener, Kind::Routes]);
+    assert_eq!(kinds, [Kind::Extension, Kind::Extension, Kind::Listener, Kind::Routes]);
     insta::assert_json_snapshot!("empty_routes", printed(&resources, Kind::Routes));
 }
 

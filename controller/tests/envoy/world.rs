@@ -34,6 +34,7 @@ pub(crate) fn settings() -> Settings {
         filter: PluginConfig {
             keys: vec!["c2VjcmV0".to_owned()],
             info_headers: InfoHeaders::Shown,
+            ..PluginConfig::default()
         },
         server_info: "waggle/0.1.0 (abcdef0) linux/amd64".to_owned(),
         limits: Limits::default(),

@@ -185,6 +185,18 @@ fn link(linker: &mut Linker<State>) -> Result<(), Error> {
         )?
         .func_wrap(
             "env",
+            "proxy_get_header_map_value",
+            |mut host: Host, map: u32, name: u32, name_size: u32, value: u32, value_size: u32| {
+                let name = read(&host, name, name_size);
+                let found = host.data().maps.get(&map).ok_or(BAD_ARGUMENT).and_then(|headers| {
+                    let line = headers.iter().find(|(key, _)| *key == name);
+                    line.map(|(_, value)| value.clone()).ok_or(NOT_FOUND)
+                });
+                give(&mut host, found, value, value_size)
+            },
+        )?
+        .func_wrap(
+            "env",
             "proxy_get_header_map_pairs",
             |mut host: Host, map: u32, value: u32, value_size: u32| {
                 let pairs = host.data().maps.get(&map).map(|headers| serialise(headers));

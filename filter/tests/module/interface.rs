@@ -23,13 +23,13 @@ const IDLE_EXPORTS: &str = "
 /// What the filter and, in the last line, Rust's standard library call.
 const NEEDED_IMPORTS: &str = "
     proxy_log proxy_get_current_time_nanoseconds proxy_get_property proxy_get_buffer_bytes
-    proxy_get_header_map_pairs proxy_add_header_map_value proxy_replace_header_map_value
+    proxy_get_header_map_value proxy_get_header_map_pairs proxy_add_header_map_value proxy_replace_header_map_value
     proxy_remove_header_map_value random_get
     environ_get environ_sizes_get fd_write proc_exit";
 
 /// What the `proxy-wasm` crate imports besides. The tests' host ends the VM if one is called.
 const IDLE_IMPORTS: &str = "
-    proxy_get_header_map_value proxy_set_header_map_pairs proxy_set_buffer_bytes proxy_set_property
+    proxy_set_header_map_pairs proxy_set_buffer_bytes proxy_set_property
     proxy_get_shared_data proxy_set_shared_data
     proxy_register_shared_queue proxy_resolve_shared_queue proxy_enqueue_shared_queue
     proxy_dequeue_shared_queue

@@ -5,30 +5,37 @@
 mod host;
 mod interface;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use host::{Calls, Headers, ROOT, Vm};
-use waggle_filter::config::{InfoHeaders, PIN_HEADER, PluginConfig, RouteConfig};
+use waggle_filter::config::{
+    InfoHeaders, PIN_HEADER, PluginConfig, RouteConfig, Schemes, Sessions,
+};
 
 const HERE: &str = "10.0.1.4:8080";
 const ELSEWHERE: &str = "10.0.1.5:8080";
-const ROUTE: &str = "xds.route_metadata.filter_metadata.waggle.route";
+/// When requests come, in nanoseconds since 1970.
+const START: u64 = 1_700_000_000_000_000_000;
+const TIME: &str = "x-upstream-response-time";
+const ROUTE: &str = "xds.route_name";
 
 fn config(info_headers: InfoHeaders) -> Vec<u8> {
     let keys = vec!["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=".to_owned()];
-    PluginConfig { keys, info_headers }.encode().unwrap()
+    PluginConfig { keys, info_headers, ..PluginConfig::default() }.encode().unwrap()
 }
 
 /// A configured VM on a sticky route, whose requests are answered by [`HERE`].
 fn vm() -> Vm {
     let mut vm = Vm::start();
     assert!(vm.configure(ROOT, &config(InfoHeaders::Shown)));
-    let services = vec!["demo".to_owned()];
-    let route = RouteConfig { cookie: "session".into(), path: "/".into(), services };
-    vm.state().clock = 1_700_000_000_000_000_000;
+    let route = RouteConfig::pack("session", "/", Schemes::One, ["demo"]);
+    vm.state().clock = START;
     vm.state().properties.extend([
-        (ROUTE, route.pack().into_bytes()),
+        (ROUTE, route.into_bytes()),
         ("upstream.address", HERE.into()),
         ("xds.upstream_host_metadata.filter_metadata.waggle.service", b"demo".to_vec()),
         ("response.code_details", b"via_upstream".to_vec()),
+        ("request.time", START.to_le_bytes().to_vec()),
     ]);
     vm
 }
@@ -47,9 +54,26 @@ fn visit(vm: &mut Vm, request: Headers, response: Headers) -> (Headers, Headers)
     let stream = vm.create_context(ROOT);
     let request = vm.request(stream, request);
     vm.state().clock += 12_345_678;
+    let response = answer(vm, &request, response);
     let response = vm.response(stream, response);
     vm.delete(stream);
     (request, response)
+}
+
+/// What Envoy puts into a response before the filter sees it: its `stateful_session` names the
+/// endpoint, if it is not the pinned one, and a formatter the microseconds that the endpoint took, if
+/// it answered.
+fn answer(vm: &mut Vm, request: &Headers, mut response: Headers) -> Headers {
+    let properties = &vm.state().properties;
+    let endpoint = properties.get("upstream.address").map(|it| STANDARD.encode(it));
+    if let Some(endpoint) = endpoint.filter(|it| !values(request, PIN_HEADER).contains(it)) {
+        response.push((PIN_HEADER.into(), endpoint.into_bytes()));
+    }
+    if properties.get("response.code_details").is_some_and(|it| it == b"via_upstream") {
+        response.retain(|(name, _)| name != TIME.as_bytes());
+        response.push((TIME.into(), b"12345".to_vec()));
+    }
+    response
 }
 
 /// The cookie of a first visit.
@@ -117,13 +141,20 @@ fn a_token_on_one_of_several_lines_pins_and_the_lines_stay() {
 
 #[test]
 fn a_client_cannot_pin_itself() {
-    for path in [ROUTE, "none"] {
+    let lines = [("cookie", "session_lb=MTAuMC4xLjQ6ODA4MA=="), (PIN_HEADER, "x")];
+    let (request, _) = visit(&mut vm(), headers(&lines), vec![]);
+    assert_eq!(values(&request, PIN_HEADER), [""; 0]);
+}
+
+#[test]
+fn a_route_that_is_not_sticky_is_left_alone() {
+    for route in [b"".as_slice(), b"some other name"] {
         let mut vm = vm();
-        let route = vm.state().properties.remove(ROUTE).unwrap();
-        vm.state().properties.insert(path, route);
-        let lines = [("cookie", "session_lb=MTAuMC4xLjQ6ODA4MA=="), (PIN_HEADER, "x")];
-        let (request, _) = visit(&mut vm, headers(&lines), vec![]);
-        assert_eq!(values(&request, PIN_HEADER), [""; 0]);
+        vm.state().properties.insert(ROUTE, route.to_vec());
+        let lines = headers(&[("cookie", "session_lb=x; a=1")]);
+        let (request, response) = visit(&mut vm, lines.clone(), headers(&[("set-cookie", "a=1")]));
+        assert_eq!(request, lines);
+        assert_eq!(values(&response, "set-cookie"), ["a=1"]);
     }
 }
 
@@ -164,7 +195,8 @@ fn bodies_and_trailers_pass() {
     let stream = vm.create_context(ROOT);
     vm.request(stream, vec![]);
     vm.body_and_trailers("request", stream);
-    assert_eq!(values(&vm.response(stream, vec![]), "set-cookie").len(), 1);
+    let response = answer(&mut vm, &vec![], vec![]);
+    assert_eq!(values(&vm.response(stream, response), "set-cookie").len(), 1);
     vm.body_and_trailers("response", stream);
     vm.delete(stream);
 }
@@ -202,27 +234,32 @@ fn the_applications_set_cookie_lines_stay_and_ours_follows() {
 }
 
 #[test]
-fn envoys_own_reply_sets_no_cookie_and_names_the_endpoint_tried() {
+fn envoys_own_reply_sets_no_cookie_and_tells_how_long_an_endpoint_was_tried() {
     let mut vm = vm();
     let details = b"upstream_reset_before_response_started".to_vec();
     vm.state().properties.insert("response.code_details", details);
     let (_, response) = visit(&mut vm, vec![], headers(&[(":status", "503")]));
-    assert_eq!(values(&response, "set-cookie"), [""; 0]);
-    assert_eq!(values(&response, "x-upstream-addr"), [HERE]);
+    assert_eq!(response, headers(&[(":status", "503"), (TIME, "0.012")]));
 
     vm.state().properties.remove("upstream.address");
-    let (_, response) = visit(&mut vm, vec![], headers(&[("x-upstream-addr", "forged")]));
-    assert_eq!(response, headers::<&str>(&[]));
+    let (_, response) = visit(&mut vm, vec![], headers(&[(":status", "503")]));
+    assert_eq!(response, headers(&[(":status", "503")]));
 }
 
 #[test]
-fn debug_headers_replace_the_tasks_own() {
+fn the_microseconds_that_envoy_wrote_become_seconds() {
+    let keys = Vec::new();
+    let headers_only = PluginConfig { keys, sessions: Sessions::Left, ..PluginConfig::default() };
     let mut vm = vm();
-    vm.state().properties.remove(ROUTE);
-    let forged = [("x-upstream-addr", "a"), ("x-upstream-addr", "b")];
-    let (_, response) = visit(&mut vm, vec![], headers(&forged));
-    let expected = [("x-upstream-addr", HERE), ("x-upstream-response-time", "0.012")];
-    assert_eq!(response, headers(&expected));
+    assert!(vm.configure(ROOT, &headers_only.encode().unwrap()));
+    let lines = headers(&[("cookie", "session_lb=x"), (PIN_HEADER, "x")]);
+    for (written, expected) in [("12345", Some("0.012")), ("", None), ("forged", None)] {
+        let stream = vm.create_context(ROOT);
+        assert_eq!(vm.request(stream, lines.clone()), lines);
+        let response = vm.response(stream, headers(&[(TIME, written)]));
+        assert_eq!(values(&response, TIME).first().map(String::as_str), expected, "{written}");
+        vm.delete(stream);
+    }
 }
 
 #[test]
@@ -231,7 +268,7 @@ fn hidden_debug_headers_are_not_set() {
     assert!(vm.configure(ROOT, &config(InfoHeaders::Hidden)));
     let (_, response) = visit(&mut vm, vec![], vec![]);
     assert_eq!(values(&response, "set-cookie").len(), 1);
-    assert_eq!(response.len(), 1);
+    assert_eq!(values(&response, TIME), ["12345"]);
 }
 
 #[test]
@@ -240,7 +277,7 @@ fn without_randomness_no_token_is_issued() {
     vm.state().calls = Calls::WorkWithoutRandomness;
     let (_, response) = visit(&mut vm, vec![], vec![]);
     assert_eq!(values(&response, "set-cookie"), [""; 0]);
-    assert_eq!(values(&response, "x-upstream-addr"), [HERE]);
+    assert_eq!(values(&response, TIME), ["0.012"]);
 }
 
 #[test]
@@ -259,8 +296,9 @@ fn no_failed_call_of_envoy_ends_the_vm() {
 fn a_response_without_its_request_ends_no_vm() {
     let mut vm = vm();
     let stream = vm.create_context(ROOT);
-    let response = vm.response(stream, vec![]);
-    assert_eq!(response, headers(&[("x-upstream-addr", HERE)]));
+    let response = vm.response(stream, headers(&[(PIN_HEADER, "x"), (TIME, "1000")]));
+    assert_eq!(values(&response, TIME), ["0.001"]);
+    assert_eq!(values(&response, "set-cookie"), [""; 0]);
     vm.delete(stream);
 }
 
@@ -283,8 +321,9 @@ fn a_new_configuration_leaves_streams_of_the_old_one_alone() {
     vm.delete(ROOT);
     let new = vm.create_context(new_root);
     vm.request(new, vec![]);
-    assert_eq!(values(&vm.response(old, vec![]), "x-upstream-addr"), [HERE]);
-    assert_eq!(values(&vm.response(new, vec![]), "x-upstream-addr"), [""; 0]);
+    let response = headers(&[(TIME, "1000")]);
+    assert_eq!(values(&vm.response(old, response.clone()), TIME), ["0.001"]);
+    assert_eq!(values(&vm.response(new, response), TIME), ["1000"]);
 }
 
 #[test]
