@@ -80,11 +80,6 @@ pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
     taken(|value, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), value, size) })
 }
 
-/// An attribute that is a time, in nanoseconds since 1970.
-pub(crate) fn nanoseconds(path: &str) -> Option<u64> {
-    Some(u64::from_le_bytes(property(path)?.try_into().ok()?))
-}
-
 /// The plugin's configuration, `size` bytes long.
 pub(crate) fn configuration(size: usize) -> Option<Vec<u8>> {
     // SAFETY: only the results are written.

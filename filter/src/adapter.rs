@@ -19,7 +19,7 @@ use proxy_wasm::types::{Action, ContextType, MapType};
 
 use crate::abi;
 use crate::config::{
-    ConfigError, InfoHeaders, PIN_HEADER, PluginConfig, SERVICE_PROPERTY, Sessions,
+    ConfigError, InfoHeaders, PIN_HEADER, PluginConfig, ROUTE_HEADER, SERVICE_PROPERTY, Sessions,
 };
 use crate::info;
 use crate::opened::Opener;
@@ -48,6 +48,8 @@ struct Plugin {
 struct Stream {
     /// `None` of a root without a configuration.
     plugin: Option<Rc<Plugin>>,
+    /// When the request came, in nanoseconds since 1970.
+    started: Option<u64>,
     /// `None` off sticky routes.
     session: Option<Session>,
 }
@@ -69,7 +71,7 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream { plugin: self.0.clone(), session: None }))
+        Some(Box::new(Stream { plugin: self.0.clone(), started: None, session: None }))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -81,7 +83,12 @@ impl Context for Stream {}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        self.session = self.plugin.as_ref().and_then(|plugin| request(plugin.opener.as_ref()?));
+        self.started = abi::now();
+        self.session = self
+            .plugin
+            .as_ref()
+            .zip(self.started)
+            .and_then(|(plugin, started)| request(plugin.opener.as_ref()?, seconds(started)));
         Action::Continue
     }
 
@@ -91,7 +98,7 @@ impl HttpContext for Stream {
             response(session, opener);
         }
         if plugin.info_headers == InfoHeaders::Shown {
-            show_response_time();
+            show_response_time(self.started);
         }
         Action::Continue
     }
@@ -106,15 +113,15 @@ fn configure(size: usize) -> Result<Plugin, ConfigError> {
     Ok(Plugin { opener, info_headers: config.info_headers })
 }
 
-/// Sends a request where its session is.
-fn request(opener: &RefCell<Opener>) -> Option<Session> {
-    let route = abi::property("xds\0route_name").filter(|name| !name.is_empty())?;
-    // All of them: one header by its name costs as much, and would be the first line of several.
+/// Sends a request where its session is. `now` is in seconds since 1970.
+fn request(opener: &RefCell<Opener>, now: u64) -> Option<Session> {
+    // All of them: one by its name costs as much, and would be the first line of several.
     let headers = abi::headers(REQUEST)?;
+    let route = pairs::values(&headers, ROUTE_HEADER).next()?;
     let cookies: Vec<&[u8]> = pairs::values(&headers, "cookie").collect();
     let opener = &mut opener.try_borrow_mut().ok()?;
-    let now = seconds(abi::now()?);
-    let transport = match pairs::values(&headers, ":scheme").next() {
+    // Not `:scheme`: over HTTP/2 that is of the last hop, also where a proxy in front is believed.
+    let transport = match pairs::values(&headers, "x-forwarded-proto").next() {
         Some(b"https") => Transport::Tls,
         _ => Transport::Plain,
     };
@@ -173,18 +180,16 @@ fn evidence() -> Evidence {
     }
 }
 
-/// Makes seconds of the number that Envoy wrote. Where no endpoint answered it wrote none: then the
-/// time is the request's, if there was an endpoint to try.
-fn show_response_time() {
-    let time = match abi::header(RESPONSE, info::UPSTREAM_RESPONSE_TIME) {
-        Some(written) => info::response_time(&written),
-        None if abi::property("upstream\0address").is_none() => return,
-        None => abi::nanoseconds("request\0time")
-            .zip(abi::now())
-            .map(|(start, now)| info::elapsed(start, now)),
-    };
-    match time {
-        Some(time) => abi::set_header(RESPONSE, info::UPSTREAM_RESPONSE_TIME, time.as_bytes()),
+/// Tells how long the endpoint took. Envoy marked the replies for which it found none; a request that
+/// was tried again may be marked and have one.
+fn show_response_time(started: Option<u64>) {
+    let is_marked = abi::header(RESPONSE, info::UPSTREAM_RESPONSE_TIME).is_some();
+    let had_endpoint = !is_marked || abi::property("upstream\0address").is_some();
+    match started.zip(abi::now()).filter(|_| had_endpoint) {
+        Some((start, end)) => {
+            let time = info::response_time(start, end);
+            abi::set_header(RESPONSE, info::UPSTREAM_RESPONSE_TIME, time.as_bytes());
+        }
         None => abi::remove_header(RESPONSE, info::UPSTREAM_RESPONSE_TIME),
     }
 }

@@ -115,8 +115,8 @@ impl std::fmt::Debug for PluginConfig {
     }
 }
 
-/// What the filter needs to know of a sticky route. It travels as the route's name: of all that
-/// Envoy tells a filter, that is the cheapest to ask for.
+/// What the filter needs to know of a sticky route. Envoy's own `header_mutation` filter puts it into
+/// the request, so that it comes with the cookies, by one call: metadata would be a second one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteConfig<'a> {
     /// The application's cookie; ours is this name with `_lb` behind it. A token (RFC 9110, 5.6.2).
@@ -230,6 +230,9 @@ pub const CAPABILITIES: [&str; 21] = [
     "proc_exit",
     "clock_time_get",
 ];
+
+/// The internal header that tells the filter of its route: a packed [`RouteConfig`].
+pub const ROUTE_HEADER: &str = "x-waggle-route";
 
 /// The internal header between the filter and Envoy's `stateful_session`: base64 of `ip:port`.
 pub const PIN_HEADER: &str = "x-waggle-endpoint";

@@ -3,16 +3,17 @@
 
 /// The pairs of a serialised map, in order. It ends at the first byte that does not fit.
 pub fn pairs(map: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let (count, rest) = number(map).unwrap_or((0, &[]));
-    let (mut lengths, mut text) =
-        rest.split_at_checked(count.saturating_mul(8)).unwrap_or((&[], &[]));
-    std::iter::from_fn(move || {
-        let (name_length, rest) = number(lengths)?;
-        let (value_length, rest) = number(rest)?;
-        lengths = rest;
-        let (name, rest) = ended_by_nul(text, name_length)?;
-        let (value, rest) = ended_by_nul(rest, value_length)?;
-        text = rest;
+    let (count, rest) = map.split_first_chunk().unwrap_or((&[0; 4], &[]));
+    let lengths = usize::try_from(u32::from_le_bytes(*count)).ok().and_then(|it| it.checked_mul(8));
+    let (lengths, mut text) =
+        lengths.and_then(|it| rest.split_at_checked(it)).unwrap_or((&[], &[]));
+    let (lengths, _none) = lengths.as_chunks();
+    lengths.iter().map_while(move |&[a, b, c, d, e, f, g, h]| {
+        let name_length = usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?;
+        let value_length = usize::try_from(u32::from_le_bytes([e, f, g, h])).ok()?;
+        let (name, rest) = text.split_at_checked(name_length)?;
+        let (value, rest) = rest.get(1..)?.split_at_checked(value_length)?;
+        text = rest.get(1..)?;
         Some((name, value))
     })
 }
@@ -20,16 +21,6 @@ pub fn pairs(map: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 /// The values of the header, which is named in lower case, in order.
 pub fn values<'a>(map: &'a [u8], name: &str) -> impl Iterator<Item = &'a [u8]> {
     pairs(map).filter(move |(key, _)| *key == name.as_bytes()).map(|(_, value)| value)
-}
-
-fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let (number, rest) = bytes.split_first_chunk()?;
-    Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
-}
-
-fn ended_by_nul(bytes: &[u8], length: usize) -> Option<(&[u8], &[u8])> {
-    let (text, rest) = bytes.split_at_checked(length)?;
-    Some((text, rest.strip_prefix(b"\0")?))
 }
 
 #[cfg(test)]

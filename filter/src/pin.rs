@@ -69,19 +69,19 @@ impl Session {
     /// if all stay as they are. No session where the route, packed as a [`RouteConfig`], is not
     /// sticky. `now` is in seconds since 1970.
     pub fn open(
-        route: Vec<u8>,
+        route: &[u8],
         transport: Transport,
         cookies: &[&[u8]],
         opener: &mut Opener,
         now: u64,
     ) -> Option<(Self, Option<Vec<Vec<u8>>>)> {
-        let sticky = RouteConfig::unpack(&route)?;
+        let sticky = RouteConfig::unpack(route)?;
         let Taken { values, rest } = cookie::take(cookies, sticky.cookie);
         let found = values
             .iter()
             .filter_map(|value| opener.open(sticky.cookie, value, now))
             .find(|it| sticky.has_service(&it.token.service));
-        Some((Self { route, opened: found, transport }, rest))
+        Some((Self { route: route.to_vec(), opened: found, transport }, rest))
     }
 
     /// What Envoy's `stateful_session` reads: base64 of the endpoint's `ip:port`.

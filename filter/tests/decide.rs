@@ -85,8 +85,8 @@ impl Visit {
         let services = self.services.iter().map(String::as_str);
         let route = RouteConfig::pack(&self.cookie, &self.path, self.schemes, services);
         let cookies: Vec<&[u8]> = self.cookies.iter().map(String::as_bytes).collect();
-        let (route, mut opener) = (route.into_bytes(), Opener::new(keys()));
-        Session::open(route, self.transport, &cookies, &mut opener, self.now).unwrap()
+        let mut opener = Opener::new(keys());
+        Session::open(route.as_bytes(), self.transport, &cookies, &mut opener, self.now).unwrap()
     }
 
     /// Where the request is pinned to.

@@ -59,9 +59,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let only = &arguments.only;
         only.is_empty() || *case == Case::Plain || only.iter().any(|it| case.name().contains(it))
     };
-    let all: Vec<Case> = match arguments.calls {
-        false => Case::ALL.into(),
-        true => [Case::Plain].into_iter().chain(CALLS.map(Case::Probe)).collect(),
+    let all: Vec<Case> = if arguments.calls {
+        [Case::Plain].into_iter().chain(CALLS.map(Case::Probe)).collect()
+    } else {
+        Case::ALL.into()
     };
     let cases: Vec<Case> = all.into_iter().filter(is_wanted).collect();
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;

@@ -4,7 +4,7 @@ use envoy_types::pb::envoy::config::common::mutation_rules::v3::{HeaderMutation,
 use envoy_types::pb::envoy::config::core::v3::{
     HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction,
 };
-use waggle_filter::config::{InfoHeaders, PIN_HEADER};
+use waggle_filter::config::{InfoHeaders, PIN_HEADER, ROUTE_HEADER};
 use waggle_filter::info;
 
 use super::Settings;
@@ -28,7 +28,11 @@ const REQUEST_ID: &str = r#"%COALESCE({"operators":[{"command":"CEL","param":"si
 pub(super) fn early_mutations(settings: &Settings) -> Vec<HeaderMutation> {
     // What a client has to say of prefixes is for a proxy in front that may be believed.
     let forged = (settings.trusted_hops == 0).then_some(FORWARDED_PREFIX);
-    let ours = [PIN_HEADER].into_iter().chain(UPSTREAM_HEADERS).chain(PROXY_HEADERS).chain(forged);
+    let ours = [PIN_HEADER, ROUTE_HEADER]
+        .into_iter()
+        .chain(UPSTREAM_HEADERS)
+        .chain(PROXY_HEADERS)
+        .chain(forged);
     let request_id = HeaderValueOption {
         append_action: HeaderAppendAction::OverwriteIfExists.into(),
         ..set("x-request-id", REQUEST_ID)
@@ -61,21 +65,9 @@ pub(super) fn to_task(settings: &Settings, scheme: Scheme) -> Vec<HeaderValueOpt
     ]
 }
 
-/// How long the endpoint took, from the first byte of the request to the first one of the response,
-/// in microseconds: nothing where it gave none. The filter makes seconds of them.
-const TIME_TAKEN: &str = "%COMMON_DURATION(US_TX_BEG:US_RX_BEG:us)%";
-
-/// The debug headers of responses, but `x-request-id`, which Envoy has a switch for.
+/// The debug headers of responses, but `x-request-id`, which Envoy has a switch for, and the time that
+/// an endpoint took, which the filter tells.
 pub(super) fn to_client(settings: &Settings) -> Vec<HeaderValueOption> {
-    let mut headers = of_own_replies(settings);
-    if settings.filter.info_headers == InfoHeaders::Shown {
-        headers.push(set(info::UPSTREAM_RESPONSE_TIME, TIME_TAKEN));
-    }
-    headers
-}
-
-/// The same of replies that Envoy makes itself. How long an endpoint was tried is the filter's to say.
-pub(super) fn of_own_replies(settings: &Settings) -> Vec<HeaderValueOption> {
     let server_info = settings.server_info.replace('%', "%%");
     match settings.filter.info_headers {
         InfoHeaders::Shown => vec![
@@ -85,6 +77,22 @@ pub(super) fn of_own_replies(settings: &Settings) -> Vec<HeaderValueOption> {
         ],
         InfoHeaders::Hidden => vec![],
     }
+}
+
+/// Whether a request may have come to an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tried {
+    /// It may have.
+    Yes,
+    /// It has not, but for an earlier try.
+    No,
+}
+
+/// The debug headers of replies that Envoy makes itself, with the mark for the filter.
+pub(super) fn of_own_replies(settings: &Settings, tried: Tried) -> Vec<HeaderValueOption> {
+    let is_marked = tried == Tried::No && settings.filter.info_headers == InfoHeaders::Shown;
+    let mark = is_marked.then(|| set(info::UPSTREAM_RESPONSE_TIME, info::NONE));
+    to_client(settings).into_iter().chain(mark).collect()
 }
 
 /// Sets a header to what a formatter makes; not at all where that is nothing.

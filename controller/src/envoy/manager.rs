@@ -9,20 +9,22 @@ use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::extensions::access_loggers::stream::v3::{
     StdoutAccessLog, stdout_access_log,
 };
+use envoy_types::pb::envoy::extensions::filters::http::header_mutation::v3::HeaderMutation;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::http::stateful_session::v3::StatefulSession;
 use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
-use envoy_types::pb::envoy::extensions::http::early_header_mutation::header_mutation::v3::HeaderMutation;
+use envoy_types::pb::envoy::extensions::http::early_header_mutation::header_mutation::v3::HeaderMutation as EarlyHeaderMutation;
 use envoy_types::pb::envoy::extensions::http::stateful_session::header::v3::HeaderBasedSessionState;
 use envoy_types::pb::envoy::extensions::request_id::uuid::v3::UuidRequestIdConfig;
 use envoy_types::util::pack_any;
 use prost::Name;
 use waggle_filter::config::{FILTER_NAME, HEADERS_FILTER_NAME, InfoHeaders, PIN_HEADER};
 
+use super::header::{self, Tried};
 use super::limits::{AccessLog, Underscores};
-use super::virtual_host::STATEFUL_SESSION;
-use super::{OFF, ON, Settings, duration, header, number, over_ads, seconds};
+use super::virtual_host::{ROUTE_TOLD, STATEFUL_SESSION};
+use super::{OFF, ON, Settings, duration, number, over_ads, seconds};
 
 /// Time, client, request, answer and how Envoy came to it, then what else helps to find a fault.
 const ACCESS_LOG: &str = concat!(
@@ -55,7 +57,7 @@ pub(super) fn of(routes: &str, settings: &Settings) -> hcm::HttpConnectionManage
         xff_num_trusted_hops: settings.trusted_hops,
         early_header_mutation_extensions: vec![core::TypedExtensionConfig {
             name: "waggle.request_headers".to_owned(),
-            typed_config: Some(pack_any(HeaderMutation {
+            typed_config: Some(pack_any(EarlyHeaderMutation {
                 mutations: header::early_mutations(settings),
             })),
         }],
@@ -110,7 +112,8 @@ fn awaited() -> core::ConfigSource {
     core::ConfigSource { initial_fetch_timeout: Some(seconds(0)), ..over_ads() }
 }
 
-/// Ours names the endpoint, `stateful_session` takes it there. Routes switch them on.
+/// `header_mutation` tells ours of the route, ours names the endpoint, `stateful_session` takes it
+/// there. Hosts and routes switch them on.
 fn http_filters(info_headers: InfoHeaders) -> Vec<hcm::HttpFilter> {
     use hcm::http_filter::ConfigType;
     let ours = || {
@@ -140,7 +143,8 @@ fn http_filters(info_headers: InfoHeaders) -> Vec<hcm::HttpFilter> {
     };
     let headers_only =
         (info_headers == InfoHeaders::Shown).then(|| filter(HEADERS_FILTER_NAME, ours(), true));
-    [filter(FILTER_NAME, ours(), true)]
+    let route_told = ConfigType::TypedConfig(pack_any(HeaderMutation::default()));
+    [filter(ROUTE_TOLD, route_told, true), filter(FILTER_NAME, ours(), true)]
         .into_iter()
         .chain(headers_only)
         .chain([filter(STATEFUL_SESSION, pin, true)])
@@ -157,10 +161,11 @@ fn own_replies(settings: &Settings) -> hcm::LocalReplyConfig {
         headers_to_add,
         ..Default::default()
     };
-    // No healthy upstream, upstream connection failure.
-    let unreachable = FilterSpecifier::ResponseFlagFilter(accesslog::ResponseFlagFilter {
-        flags: vec!["UH".to_owned(), "UF".to_owned()],
-    });
+    let flags = |flags: &[&str]| {
+        FilterSpecifier::ResponseFlagFilter(accesslog::ResponseFlagFilter {
+            flags: flags.iter().map(ToString::to_string).collect(),
+        })
+    };
     let any = FilterSpecifier::StatusCodeFilter(accesslog::StatusCodeFilter {
         comparison: Some(accesslog::ComparisonFilter {
             op: accesslog::comparison_filter::Op::Ge.into(),
@@ -170,10 +175,18 @@ fn own_replies(settings: &Settings) -> hcm::LocalReplyConfig {
             }),
         }),
     });
-    let mut again = header::of_own_replies(settings);
-    again.push(header::set("retry-after", "1"));
+    let again = |endpoint| {
+        let mut headers = header::of_own_replies(settings, endpoint);
+        headers.push(header::set("retry-after", "1"));
+        headers
+    };
     hcm::LocalReplyConfig {
-        mappers: vec![mapper(unreachable, again), mapper(any, header::of_own_replies(settings))],
+        mappers: vec![
+            // No healthy endpoint, too many requests, no such pool; then: no connection.
+            mapper(flags(&["UH", "UO", "NC"]), again(Tried::No)),
+            mapper(flags(&["UF"]), again(Tried::Yes)),
+            mapper(any, header::of_own_replies(settings, Tried::Yes)),
+        ],
         body_format: None,
     }
 }

@@ -4,7 +4,7 @@
 //! type that cannot be wrong.
 
 use envoy_types::pb::envoy::config::route::v3 as route;
-use waggle_filter::config::PIN_HEADER;
+use waggle_filter::config::{PIN_HEADER, ROUTE_HEADER};
 
 use super::chain::{Chain, End, Names};
 use super::virtual_host::{ANY_HOST, misdirected, nobody, virtual_host};
@@ -76,7 +76,7 @@ fn configuration(
         ignore_port_in_host_matching: true,
         internal_only_headers: vec![PIN_HEADER.to_owned()],
         request_headers_to_add: header::to_task(settings, scheme),
-        request_headers_to_remove: [PIN_HEADER, ENVOYS_OWN].map(String::from).into(),
+        request_headers_to_remove: [PIN_HEADER, ROUTE_HEADER, ENVOYS_OWN].map(String::from).into(),
         response_headers_to_add: header::to_client(settings),
         response_headers_to_remove: vec![PIN_HEADER.to_owned()],
         ..Default::default()

@@ -3,8 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+use envoy_types::pb::envoy::config::common::mutation_rules::v3::{HeaderMutation, header_mutation};
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::config::route::v3 as route;
+use envoy_types::pb::envoy::extensions::filters::http::header_mutation::v3::{
+    HeaderMutationPerRoute, Mutations,
+};
 use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
 use envoy_types::pb::envoy::r#type::matcher::v3::{
     RegexMatchAndSubstitute, RegexMatcher, StringMatcher, string_matcher::MatchPattern,
@@ -12,7 +16,9 @@ use envoy_types::pb::envoy::r#type::matcher::v3::{
 use envoy_types::pb::envoy::r#type::v3::Int64Range;
 use envoy_types::pb::google::protobuf::{Any, UInt64Value};
 use envoy_types::util::pack_any;
-use waggle_filter::config::{FILTER_NAME, HEADERS_FILTER_NAME, InfoHeaders, RouteConfig, Schemes};
+use waggle_filter::config::{
+    FILTER_NAME, HEADERS_FILTER_NAME, InfoHeaders, PIN_HEADER, ROUTE_HEADER, RouteConfig, Schemes,
+};
 
 use super::limits::BodySize;
 use super::{Settings, header, number, seconds};
@@ -24,6 +30,9 @@ pub(super) const ANY_HOST: &str = "*";
 
 /// The port that an `https` URL need not name.
 const HTTPS_PORT: u16 = 443;
+
+/// The name of the filter that tells ours of its route.
+pub(super) const ROUTE_TOLD: &str = "envoy.filters.http.header_mutation";
 
 /// The name of the filter that sends a request to the endpoint that our filter names.
 pub(super) const STATEFUL_SESSION: &str = "envoy.filters.http.stateful_session";
@@ -42,8 +51,7 @@ const UNSEEN: &str = "connect-failure,refused-stream";
 /// These, and a connection that ends before the response begins.
 const UNANSWERED: &str = "connect-failure,refused-stream,reset";
 
-/// A host, as it answers requests of a scheme. The two filters are switched on at different levels,
-/// so that no map has two entries.
+/// A host, as it answers requests of a scheme.
 pub(super) fn virtual_host(
     host: &Host,
     site: &SiteRoutes,
@@ -71,7 +79,6 @@ pub(super) fn virtual_host(
         }
     };
     let too_long = too_long(settings.limits.max_body_size);
-    let ways = too_long.into_iter().chain(ways).collect();
     let pools = site.paths.values().filter_map(|route| routes.pools.get(&route.pool));
     let mut sticky = pools.filter(|pool| matches!(pool.options.affinity, Affinity::Cookie(_)));
     let filter = match (sticky.next(), settings.filter.info_headers) {
@@ -79,6 +86,15 @@ pub(super) fn virtual_host(
         (None, InfoHeaders::Shown) => Some(HEADERS_FILTER_NAME),
         (None, InfoHeaders::Hidden) => None,
     };
+    // Envoy answers some by itself: there the filter has nothing to tell.
+    let mut ways: Vec<route::Route> = too_long.into_iter().chain(ways).collect();
+    if let Some(filter) = filter {
+        let answers =
+            |way: &&mut route::Route| !matches!(way.action, Some(route::route::Action::Route(_)));
+        for way in ways.iter_mut().filter(answers) {
+            way.typed_per_filter_config = switch_off(filter);
+        }
+    }
     route::VirtualHost {
         name: host.to_string(),
         domains: vec![host.to_string()],
@@ -145,8 +161,10 @@ fn to_pool(
     let any_method = match &pool.options.affinity {
         Affinity::None | Affinity::ClientAddress => any_method,
         Affinity::Cookie(cookie) => route::Route {
-            name: for_filter(cookie, root, pool, schemes),
-            typed_per_filter_config: switch_on(STATEFUL_SESSION),
+            typed_per_filter_config: sorted(&[
+                (ROUTE_TOLD.to_owned(), for_filter(cookie, root, pool, schemes)),
+                (STATEFUL_SESSION.to_owned(), on()),
+            ]),
             ..any_method
         },
     };
@@ -161,11 +179,26 @@ fn to_pool(
     [idempotent, any_method]
 }
 
-/// What the filter asks for on each request of a sticky route.
-fn for_filter(cookie: &CookieName, root: &PathPrefix, pool: &Pool, schemes: Schemes) -> String {
+/// Tells the filter of its route, by a header. Trailers with the names of internal headers lead
+/// nowhere, and go no further either.
+fn for_filter(cookie: &CookieName, root: &PathPrefix, pool: &Pool, schemes: Schemes) -> Any {
     let services: Vec<String> = pool.services.iter().map(ToString::to_string).collect();
     let services = services.iter().map(String::as_str);
-    RouteConfig::pack(cookie.as_str(), root.as_str(), schemes, services)
+    let packed = RouteConfig::pack(cookie.as_str(), root.as_str(), schemes, services);
+    let told = header::set(ROUTE_HEADER, &packed.replace('%', "%%"));
+    let mutation = |action| HeaderMutation { action: Some(action) };
+    let internal = || {
+        let names = [PIN_HEADER, ROUTE_HEADER].into_iter();
+        names.map(|it| mutation(header_mutation::Action::Remove(it.to_owned()))).collect()
+    };
+    pack_any(HeaderMutationPerRoute {
+        mutations: Some(Mutations {
+            request_mutations: vec![mutation(header_mutation::Action::Append(told))],
+            request_trailers_mutations: internal(),
+            response_trailers_mutations: internal(),
+            ..Default::default()
+        }),
+    })
 }
 
 /// A response takes as long as it takes: the end of a stream that stands still is the listener's.
@@ -385,8 +418,28 @@ fn regex(regex: &str) -> MatchPattern {
     MatchPattern::SafeRegex(RegexMatcher { regex: regex.to_owned(), ..Default::default() })
 }
 
-/// Runs a filter that is off by default. Its configuration has to be there, and empty.
+/// Runs a filter that is off by default.
 fn switch_on(filter: &str) -> HashMap<String, Any> {
-    let config = route::FilterConfig { config: Some(Any::default()), ..Default::default() };
-    HashMap::from([(filter.to_owned(), pack_any(config))])
+    HashMap::from([(filter.to_owned(), on())])
+}
+
+/// Its configuration has to be there, and empty.
+fn on() -> Any {
+    pack_any(route::FilterConfig { config: Some(Any::default()), ..Default::default() })
+}
+
+fn switch_off(filter: &str) -> HashMap<String, Any> {
+    let off = pack_any(route::FilterConfig { disabled: true, ..Default::default() });
+    HashMap::from([(filter.to_owned(), off)])
+}
+
+/// A map that is encoded in the order of its keys: each new one has an order of its own, and one of a
+/// few entries soon has this one. Resources are versioned by their bytes.
+fn sorted<const N: usize>(entries: &[(String, Any); N]) -> HashMap<String, Any> {
+    loop {
+        let map: HashMap<_, _> = entries.iter().cloned().collect();
+        if map.keys().is_sorted() {
+            return map;
+        }
+    }
 }

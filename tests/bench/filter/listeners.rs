@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
-use envoy_types::pb::envoy::config::bootstrap::v3::bootstrap::StaticResources;
+use envoy_types::pb::envoy::config::bootstrap::v3::bootstrap::{self, StaticResources};
 use envoy_types::pb::envoy::config::bootstrap::v3::{Admin, Bootstrap};
 use envoy_types::pb::envoy::config::cluster::v3 as cluster;
 use envoy_types::pb::envoy::config::core::v3 as core;
@@ -163,6 +163,8 @@ impl Listeners {
         let bootstrap = Bootstrap {
             admin: Some(Admin { address: Some(socket(admin)), ..Default::default() }),
             static_resources: Some(all),
+            // Not while it is measured.
+            stats_flush: Some(bootstrap::StatsFlush::StatsFlushOnAdmin(true)),
             ..Default::default()
         };
         Ok(Self { bootstrap: bootstrap.encode_to_vec(), addresses })
