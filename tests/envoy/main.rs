@@ -1,13 +1,18 @@
 //! What a real Envoy does with our resources, in the small: no Swarm, one routing made by hand.
 
+mod answers;
+mod internal_header;
+mod invalid_tokens;
 mod mutual_tls;
+mod new_settings;
 mod world;
 
 use std::collections::BTreeSet;
 
 use waggle_controller::labels::Affinity;
 use waggle_filter::config::InfoHeaders::{Hidden, Shown};
-use world::{SESSION_KEY, World, backend, crashing_backend, dead_backend, sticky};
+use waggle_tests::scripted::{crashing_task, nobody};
+use world::{SESSION_KEY, World, backend, sticky};
 
 const DEBUG_HEADERS: [&str; 5] =
     ["x-request-id", "x-proxy-id", "x-server-info", "x-upstream-addr", "x-upstream-response-time"];
@@ -35,7 +40,7 @@ fn a_response_of_a_task_carries_all_debug_headers_once() {
 
 #[test]
 fn envoys_own_replies_carry_the_debug_headers_that_make_sense() {
-    let dead = dead_backend();
+    let dead = nobody().unwrap();
     let pools: [(&str, _, &[_]); 2] =
         [("empty", Affinity::None, &[]), ("dead", Affinity::None, &[dead])];
     let world = World::start(&pools, Shown);
@@ -131,7 +136,7 @@ fn a_well_formed_request_id_is_kept_and_any_other_replaced() {
 
 #[test]
 fn a_request_that_no_task_has_seen_is_tried_elsewhere() {
-    let tasks = [dead_backend(), backend()];
+    let tasks = [nobody().unwrap(), backend()];
     let world = World::start(&[("demo", Affinity::None, &tasks)], Shown);
     let upload = "x".repeat(200 * 1024);
     for _ in 0..20 {
@@ -143,7 +148,7 @@ fn a_request_that_no_task_has_seen_is_tried_elsewhere() {
 
 #[test]
 fn a_request_that_a_task_may_have_seen_is_tried_elsewhere_if_it_is_idempotent() {
-    let tasks = [crashing_backend(), backend()];
+    let tasks = [crashing_task().unwrap(), backend()];
     let world = World::start(&[("demo", Affinity::None, &tasks)], Shown);
     for method in ["GET", "PUT", "DELETE"] {
         for _ in 0..6 {

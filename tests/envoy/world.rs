@@ -1,10 +1,7 @@
 //! A routing made by hand, served by the real xDS server to a real Envoy with the real filter.
 
-use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Parser;
 use tokio::runtime::Runtime;
@@ -22,26 +19,24 @@ use waggle_controller::swarm::{ServiceId, TaskId};
 use waggle_controller::xds::{self, Observer, Snapshot, Snapshots};
 use waggle_filter::config::{InfoHeaders, PluginConfig};
 use waggle_tests::envoy::Envoy;
-use waggle_tests::program::free_address;
+use waggle_tests::program::{filter_module, free_address};
+pub(crate) use waggle_tests::raw::Answer;
+use waggle_tests::raw::{self, request};
+use waggle_tests::{scripted, tokens::Tokens};
 
 /// The session key, as it must never show.
 pub(crate) const SESSION_KEY: &str = "a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2U=";
 
+/// Names, and how sessions are kept, of pools with their endpoints. Each has the host `NAME.local`
+/// and belongs to the service of this name.
+pub(crate) type Pools<'a> = [(&'a str, Affinity, &'a [SocketAddr])];
+
 /// A real Envoy that has its configuration.
 pub(crate) struct World {
     pub(crate) envoy: Envoy,
-    http: SocketAddr,
-    /// What is served, as long as this lives.
-    _snapshots: watch::Sender<Option<Arc<Snapshots>>>,
+    pub(crate) http: SocketAddr,
+    snapshots: watch::Sender<Option<Arc<Snapshots>>>,
     _runtime: Runtime,
-}
-
-/// What a client got.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: BTreeMap<String, Vec<String>>,
-    pub(crate) body: String,
 }
 
 #[derive(Parser)]
@@ -51,29 +46,30 @@ struct BootstrapCommand {
 }
 
 impl World {
-    /// Starts an Envoy with one host a pool, named `NAME.local`.
-    pub(crate) fn start(
-        pools: &[(&str, Affinity, &[SocketAddr])],
-        info_headers: InfoHeaders,
-    ) -> Self {
+    /// Starts an Envoy with these pools.
+    pub(crate) fn start(pools: &Pools<'_>, info_headers: InfoHeaders) -> Self {
+        Self::start_with(pools, &settings(free_address().unwrap().port(), info_headers))
+    }
+
+    /// The same, with settings of its own.
+    pub(crate) fn start_with(pools: &Pools<'_>, settings: &Settings) -> Self {
         let runtime = Runtime::new().unwrap();
-        let http = free_address().unwrap();
-        let resources = resources(&routing(pools), &settings(http.port(), info_headers));
-        let snapshots = Snapshots::from(Snapshot::new(resources).unwrap());
-        let (snapshots, served) = watch::channel(Some(Arc::new(snapshots)));
+        let http = (Ipv4Addr::LOCALHOST, settings.http_port).into();
+        let (snapshots, served) = watch::channel(Some(snapshots(pools, settings)));
         let xds = serve(&runtime, served, None);
         let mut envoy = start_envoy(&["--controller", &xds.to_string()]);
         envoy.wait_ready().unwrap();
-        Self { envoy, http, _snapshots: snapshots, _runtime: runtime }
+        Self { envoy, http, snapshots, _runtime: runtime }
+    }
+
+    /// Tells Envoy something else, and does not wait.
+    pub(crate) fn publish(&self, pools: &Pools<'_>, settings: &Settings) {
+        self.snapshots.send_replace(Some(snapshots(pools, settings)));
     }
 
     /// Sends a request for a host with some header lines.
-    pub(crate) fn ask(&self, request: &str, host: &str, headers: &str, body: &str) -> Answer {
-        let length = body.len();
-        let head = format!(
-            "{request} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}\r\n"
-        );
-        self.send(format!("{head}{headers}\r\n{body}").as_bytes())
+    pub(crate) fn ask(&self, line: &str, host: &str, headers: &str, body: &str) -> Answer {
+        self.send(&request(line, host, headers.as_bytes(), body))
     }
 
     /// `GET /` without more.
@@ -83,106 +79,26 @@ impl World {
 
     /// Sends bytes as they are and reads to the end.
     pub(crate) fn send(&self, bytes: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(self.http).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        stream.write_all(bytes).unwrap();
-        let mut answer = vec![];
-        stream.read_to_end(&mut answer).unwrap();
-        Answer::parse(&String::from_utf8_lossy(&answer))
+        raw::send(self.http, bytes).unwrap()
     }
 }
 
-impl Answer {
-    fn parse(text: &str) -> Self {
-        let (head, body) =
-            text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
-        let (status, lines) = head.split_once("\r\n").unwrap();
-        let mut headers = BTreeMap::<_, Vec<_>>::new();
-        for (name, value) in lines.lines().filter_map(|line| line.split_once(": ")) {
-            headers.entry(name.to_lowercase()).or_default().push(value.to_owned());
-        }
-        let status = status.split(' ').nth(1).unwrap().parse().unwrap();
-        Self { status, headers, body: body.to_owned() }
-    }
-
-    /// The value of a header that is there once.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let values = self.headers.get(name)?;
-        assert_eq!(values.len(), 1, "{name} in {self:#?}");
-        values.first().map(String::as_str)
-    }
-
-    /// The value of a header that the [`backend`] received.
-    pub(crate) fn received(&self, name: &str) -> Option<&str> {
-        let mut lines = self.body.lines().filter_map(|line| line.split_once(": "));
-        lines.find(|(key, _value)| key.eq_ignore_ascii_case(name)).map(|(_key, value)| value)
-    }
-}
-
-/// A task that answers with what it received, and with the response head that the request's
-/// `answer` header asks for, lines separated by `|`.
+/// A task that answers as [`scripted::task`].
 pub(crate) fn backend() -> SocketAddr {
-    listen(|mut stream| {
-        while let Some(request) = read_request(&mut stream) {
-            let wish = request.lines().find_map(|line| line.strip_prefix("answer: "));
-            let head = wish.unwrap_or("HTTP/1.1 200 OK").replace('|', "\r\n");
-            if head.starts_with("HTTP/1.1 101") {
-                let _gone = stream.write_all(format!("{head}\r\n\r\n").as_bytes());
-                break;
-            }
-            let length = request.len();
-            let answer = format!("{head}\r\ncontent-length: {length}\r\n\r\n{request}");
-            if stream.write_all(answer.as_bytes()).is_err() {
-                break;
-            }
-        }
-    })
+    scripted::task().unwrap()
 }
 
-/// A task that reads a request and ends without an answer.
-pub(crate) fn crashing_backend() -> SocketAddr {
-    listen(|mut stream| drop(read_request(&mut stream)))
-}
-
-/// Where nobody listens.
-pub(crate) fn dead_backend() -> SocketAddr {
-    free_address().unwrap()
+/// Tokens of the cookie `session_lb`, as these Envoys make and open them.
+pub(crate) fn tokens() -> Tokens {
+    Tokens::new(SESSION_KEY, "session_lb").unwrap()
 }
 
 pub(crate) fn sticky(cookie: &str) -> Affinity {
     Affinity::Cookie(CookieName::parse(cookie).unwrap())
 }
 
-fn listen(serve: fn(TcpStream)) -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || serve(stream));
-        }
-    });
-    address
-}
-
-/// The head of the next request; its body is read and dropped.
-fn read_request(stream: &mut TcpStream) -> Option<String> {
-    let mut head = vec![];
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).ok()?;
-        head.extend(byte);
-    }
-    let head = String::from_utf8_lossy(&head).into_owned();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
-    stream.read_exact(&mut body).ok()?;
-    Some(head)
-}
-
 pub(crate) fn settings(http_port: u16, info_headers: InfoHeaders) -> Settings {
-    let module =
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../target/wasm32-wasip1/release/waggle_filter.wasm");
-    let module = std::fs::read(module).expect("the filter must be built: cargo wasm");
+    let module = std::fs::read(filter_module().unwrap()).unwrap();
     Settings {
         http_port,
         https_port: 443,
@@ -200,7 +116,12 @@ pub(crate) fn settings(http_port: u16, info_headers: InfoHeaders) -> Settings {
     }
 }
 
-fn routing(pools: &[(&str, Affinity, &[SocketAddr])]) -> Routes {
+fn snapshots(pools: &Pools<'_>, settings: &Settings) -> Arc<Snapshots> {
+    let resources = resources(&routing(pools), settings);
+    Arc::new(Snapshots::from(Snapshot::new(resources).unwrap()))
+}
+
+fn routing(pools: &Pools<'_>) -> Routes {
     let mut routes = Routes::default();
     for (name, affinity, addresses) in pools {
         let service = ServiceId::new(*name);
