@@ -83,6 +83,8 @@ impl Context for Stream {}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        #[cfg(feature = "panic-for-tests")]
+        crate::panics::if_asked_for();
         self.started = abi::now();
         self.session = self
             .plugin

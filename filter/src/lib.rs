@@ -30,6 +30,8 @@ mod date;
 pub mod info;
 pub mod opened;
 pub mod pairs;
+#[cfg(all(target_os = "wasi", feature = "panic-for-tests"))]
+mod panics;
 pub mod pin;
 pub mod set_cookie;
 pub mod token;

@@ -5,6 +5,7 @@ mod internal_header;
 mod invalid_tokens;
 mod mutual_tls;
 mod new_settings;
+mod panics;
 mod world;
 
 use std::collections::BTreeSet;

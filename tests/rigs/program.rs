@@ -94,6 +94,23 @@ pub fn filter_module() -> anyhow::Result<PathBuf> {
     existing(own.ancestors().skip(2).take(3).map(|folder| folder.join(name)), name)
 }
 
+/// The filter's module, built to panic on the request header `x-waggle-panic`. It is built where it is
+/// asked for, apart from the real one.
+pub fn panicking_filter_module() -> anyhow::Result<PathBuf> {
+    let module = filter_module()?;
+    let folder = module.ancestors().nth(3).context("no folder of builds")?.join("panic-for-tests");
+    let built = Command::new("cargo")
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .args(["wasm", "--quiet", "--features", "panic-for-tests", "--target-dir"])
+        .arg(&folder)
+        .output()
+        .context("cargo is needed")?;
+    if !built.status.success() {
+        bail!("cargo wasm: {}", String::from_utf8_lossy(&built.stderr).trim());
+    }
+    Ok(folder.join("wasm32-wasip1/release/waggle_filter.wasm"))
+}
+
 fn existing(mut paths: impl Iterator<Item = PathBuf>, name: &str) -> anyhow::Result<PathBuf> {
     paths.find(|path| path.is_file()).with_context(|| format!("{name} is not built: make programs"))
 }
