@@ -1,27 +1,33 @@
 //! An HTTP client that keeps its connections, and a cookie jar.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Context;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http2::{SendRequest, handshake};
-use hyper::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
-use hyper::{Method, Request, StatusCode};
+use hyper::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, SET_COOKIE, TRAILER};
+use hyper::http::response::Parts;
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::Client as Pooled;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::net::TcpStream;
 
+/// What is sent; some of it has trailers.
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
 /// Asks one proxy.
 #[derive(Debug, Clone)]
 pub enum Client {
     /// On HTTP/1.1, with as many connections as are needed.
-    Http1(Box<Pooled<HttpConnector, Full<Bytes>>>, SocketAddr),
+    Http1(Box<Pooled<HttpConnector, Body>>, SocketAddr),
     /// On one connection of HTTP/2.
-    Http2(SendRequest<Full<Bytes>>),
+    Http2(SendRequest<Body>),
 }
 
 /// What came back.
@@ -33,6 +39,8 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The whole body.
     pub body: Bytes,
+    /// The headers behind it.
+    pub trailers: HeaderMap,
 }
 
 impl Client {
@@ -54,7 +62,9 @@ impl Client {
 
     /// A client that speaks HTTP/2 from the first byte.
     pub async fn http2(proxy: SocketAddr) -> anyhow::Result<Self> {
-        let stream = TokioIo::new(TcpStream::connect(proxy).await?);
+        let stream = TcpStream::connect(proxy).await?;
+        stream.set_nodelay(true)?;
+        let stream = TokioIo::new(stream);
         let (sender, connection) = handshake(TokioExecutor::new(), stream).await?;
         tokio::spawn(connection);
         Ok(Self::Http2(sender))
@@ -72,12 +82,29 @@ impl Client {
         path: &str,
         headers: &[(&str, &[u8])],
     ) -> anyhow::Result<Answer> {
-        self.send(Method::GET, host, path, headers, Bytes::new()).await
+        self.send(Method::GET, host, path, headers, Full::default().boxed_unsync()).await
     }
 
     /// `POST` of a body.
     pub async fn post(&self, host: &str, path: &str, body: &[u8]) -> anyhow::Result<Answer> {
-        self.send(Method::POST, host, path, &[], Bytes::copy_from_slice(body)).await
+        let body = Full::from(Bytes::copy_from_slice(body)).boxed_unsync();
+        self.send(Method::POST, host, path, &[], body).await
+    }
+
+    /// `POST` of an empty body with trailers behind it.
+    pub async fn post_with_trailers(
+        &self,
+        host: &str,
+        path: &str,
+        trailers: &[(&str, &[u8])],
+    ) -> anyhow::Result<Answer> {
+        let mut names: Vec<_> = trailers.iter().map(|(name, _)| *name).collect();
+        names.dedup();
+        let announced = names.join(", ");
+        let trailers = map(trailers)?;
+        let body = Full::default().with_trailers(std::future::ready(Some(Ok(trailers))));
+        let headers: [(&str, &[u8]); 1] = [(TRAILER.as_str(), announced.as_bytes())];
+        self.send(Method::POST, host, path, &headers, body.boxed_unsync()).await
     }
 
     async fn send(
@@ -86,7 +113,7 @@ impl Client {
         host: &str,
         path: &str,
         headers: &[(&str, &[u8])],
-        body: Bytes,
+        body: Body,
     ) -> anyhow::Result<Answer> {
         let mut request = match self {
             Self::Http1(_, proxy) => {
@@ -95,18 +122,13 @@ impl Client {
             Self::Http2(_) => Request::builder().uri(format!("http://{host}{path}")),
         }
         .method(method)
-        .body(Full::new(body))?;
-        for (name, value) in headers {
-            let name: HeaderName = name.parse()?;
-            request.headers_mut().append(name, HeaderValue::from_bytes(value)?);
-        }
+        .body(body)?;
+        request.headers_mut().extend(map(headers)?);
         let answer = match self {
             Self::Http1(pooled, _) => pooled.request(request).await?,
             Self::Http2(sender) => sender.clone().send_request(request).await?,
         };
-        let (head, body) = answer.into_parts();
-        let body = body.collect().await?.to_bytes();
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        Answer::read(answer).await
     }
 
     /// `GET` with the cookies of a jar, which then takes those of the answer.
@@ -120,7 +142,23 @@ impl Client {
     }
 }
 
+fn map(headers: &[(&str, &[u8])]) -> anyhow::Result<HeaderMap> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.append(name.parse::<HeaderName>()?, HeaderValue::from_bytes(value)?);
+    }
+    Ok(map)
+}
+
 impl Answer {
+    /// Waits for the whole of it.
+    pub(crate) async fn read(answer: Response<Incoming>) -> anyhow::Result<Self> {
+        let (Parts { status, headers, .. }, body) = answer.into_parts();
+        let body = body.collect().await?;
+        let trailers = body.trailers().cloned().unwrap_or_default();
+        Ok(Self { status, headers, body: body.to_bytes(), trailers })
+    }
+
     /// One header as text; empty if it is not there or no text.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()

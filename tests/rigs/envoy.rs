@@ -150,6 +150,24 @@ impl Envoy {
         Ok(self.stats()?.get(name).copied().unwrap_or_default())
     }
 
+    /// How often it has taken a new configuration of the filter.
+    pub fn filter_updates(&self) -> anyhow::Result<u64> {
+        let is_it = |name: &str| {
+            name.starts_with("extension_config_discovery.") && name.ends_with(".config_reload")
+        };
+        let stats = self.stats()?;
+        Ok(stats.iter().filter(|(name, _)| is_it(name)).map(|(_, count)| count).sum())
+    }
+
+    /// How often it has made a VM of the filter anew, or failed to: never, unless the filter panics.
+    pub fn vm_reloads(&self) -> anyhow::Result<u64> {
+        let is_it = |name: &str| {
+            name.ends_with(".vm_reload_success") || name.ends_with(".vm_reload_failure")
+        };
+        let stats = self.stats()?;
+        Ok(stats.iter().filter(|(name, _)| is_it(name)).map(|(_, count)| count).sum())
+    }
+
     /// Everything that Envoy is configured with.
     pub fn config_dump(&self) -> anyhow::Result<Value> {
         Ok(serde_json::from_str(&self.get("/config_dump?include_eds")?)?)

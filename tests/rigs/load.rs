@@ -1,5 +1,6 @@
 //! Requests that go on while something happens, none of which may fail.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::client::{Answer, Client};
+use crate::client::{Answer, Client, Jar};
 use crate::program::eventually;
 
 /// How long one request may take.
@@ -77,4 +78,28 @@ impl Load {
         ensure!(failed.is_empty(), "{} of {all} failed: {:?}", failed.len(), failed.first());
         Ok(())
     }
+}
+
+/// Answers of a host without end, to one session, by these proxies in turn. The application must set
+/// no cookie there: an answer after the first that sets one has moved the session, and is an error.
+pub fn session(
+    proxies: Vec<Client>,
+    host: &'static str,
+    path: &'static str,
+) -> BoxStream<'static, anyhow::Result<Answer>> {
+    let ask = async |proxy: &Client, jar: &mut Jar| {
+        let begins = jar.line().is_empty();
+        let answer = proxy.get_as(jar, host, path).await?;
+        let cookies = answer.set_cookies().len();
+        ensure!(cookies == usize::from(begins), "{cookies} new cookies in {answer:?}");
+        Ok(answer)
+    };
+    let start = (VecDeque::from(proxies), Jar::default());
+    stream::unfold(start, move |(mut proxies, mut jar)| async move {
+        let proxy = proxies.pop_front()?;
+        let answer = ask(&proxy, &mut jar).await;
+        proxies.push_back(proxy);
+        Some((answer, (proxies, jar)))
+    })
+    .boxed()
 }

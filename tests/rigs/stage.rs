@@ -43,6 +43,38 @@ pub struct Stage {
     files: TempDir,
 }
 
+/// A controller of the Swarm with an Envoy of its own, beside those of the [`Stage`].
+pub struct Front {
+    /// The controller.
+    pub controller: Controller,
+    /// The proxy.
+    pub envoy: Envoy,
+    /// A client of the proxy.
+    pub client: Client,
+    /// Where the proxy takes HTTP.
+    pub http: SocketAddr,
+}
+
+impl Front {
+    /// Starts both, with more arguments for the controller, and waits until the proxy answers.
+    pub async fn start(engine: &Engine, workers: u32, arguments: &[&str]) -> anyhow::Result<Self> {
+        let port = free_address()?.port();
+        let controller = Controller::start(&engine.url(), port, arguments)?;
+        let mut envoy = Envoy::start(controller.xds(), "envoy-1", workers)?;
+        envoy.wait_ready()?;
+        let http = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
+        let client = Client::new(http);
+        eventually("the proxy answers", async || Ok(client.get("nobody.local", "/").await.ok()))
+            .await?;
+        Ok(Self { controller, envoy, client, http })
+    }
+
+    /// As [`Stage::settle`].
+    pub async fn settle(&mut self) -> anyhow::Result<()> {
+        settle(&mut self.controller, &self.envoy).await
+    }
+}
+
 impl Stage {
     /// Starts all and waits until the proxy answers; there is no service yet.
     pub async fn start() -> anyhow::Result<Self> {
@@ -53,22 +85,14 @@ impl Stage {
     pub async fn start_with(arguments: &[&str]) -> anyhow::Result<Self> {
         let engine = Engine::start().await?;
         let proxy = engine.service("proxy").network("apps").create();
-        let (port, https) = (free_address()?.port(), free_address()?);
+        let https = free_address()?;
         let https_port = https.port().to_string();
         let own = ["--https-port", &https_port, "--proxy-service", "proxy"];
         let arguments: Vec<_> = own.iter().chain(arguments).copied().collect();
-        let controller = Controller::start(&engine.url(), port, &arguments)?;
-        let mut envoy = Envoy::start(controller.xds(), "envoy-1", 1)?;
-        envoy.wait_ready()?;
-        let http = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
-        let (backends, client) = (Backends::new()?, Client::new(http));
-        let files = tempfile::tempdir()?;
-        let stage = Self { engine, controller, envoy, backends, client, http, https, proxy, files };
-        eventually("the proxy answers", async || {
-            Ok(stage.client.get("nobody.local", "/").await.ok())
-        })
-        .await?;
-        Ok(stage)
+        let Front { controller, envoy, client, http } =
+            Front::start(&engine, 1, &arguments).await?;
+        let (backends, files) = (Backends::new()?, tempfile::tempdir()?);
+        Ok(Self { engine, controller, envoy, backends, client, http, https, proxy, files })
     }
 
     /// A service as users make it: on the network `apps`, its hosts and port labelled.
@@ -128,12 +152,7 @@ impl Stage {
     /// Waits until the controller has seen the Swarm as it is now, and Envoy has the endpoints that
     /// it tells.
     pub async fn settle(&mut self) -> anyhow::Result<()> {
-        self.controller.wait_read().await?;
-        eventually("Envoy has the endpoints that the controller tells", async || {
-            let told = endpoints(&self.controller.status()?);
-            Ok((told == members(&self.envoy.get("/clusters")?)).then_some(()))
-        })
-        .await
+        settle(&mut self.controller, &self.envoy).await
     }
 
     /// How many updates Envoy has taken, of all kinds; it looks the controller's address up by
@@ -144,4 +163,13 @@ impl Stage {
         let stats = self.envoy.stats()?;
         Ok(stats.iter().filter(|(name, _)| counted(name)).map(|(_, value)| value).sum())
     }
+}
+
+async fn settle(controller: &mut Controller, envoy: &Envoy) -> anyhow::Result<()> {
+    controller.wait_read().await?;
+    eventually("Envoy has the endpoints that the controller tells", async || {
+        let told = endpoints(&controller.status()?);
+        Ok((told == members(&envoy.get("/clusters")?)).then_some(()))
+    })
+    .await
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use futures::stream::{self, BoxStream, StreamExt};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::client::conn::{http1, http2};
@@ -165,9 +165,7 @@ impl Connection {
                 sender.send_request(request).await?
             }
         };
-        let (head, body) = answer.into_parts();
-        let body = body.collect().await?.to_bytes();
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        Answer::read(answer).await
     }
 
     /// Whether the other side showed this certificate.

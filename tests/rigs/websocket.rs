@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use futures::{SinkExt, StreamExt};
-use hyper::header::HeaderName;
+use hyper::header::{HeaderMap, HeaderName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -17,7 +17,11 @@ const ANSWER: Duration = Duration::from_secs(10);
 
 /// One connection.
 #[derive(Debug)]
-pub struct WebSocket<S>(WebSocketStream<S>);
+pub struct WebSocket<S> {
+    stream: WebSocketStream<S>,
+    /// The headers of the answer that opened it.
+    pub handshake: HeaderMap,
+}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Asks for a WebSocket at a URL, with more headers.
@@ -27,17 +31,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             request.headers_mut().append(name.parse::<HeaderName>()?, value.parse()?);
         }
         let opened = timeout(ANSWER, tokio_tungstenite::client_async(request, stream)).await?;
-        Ok(Self(opened.with_context(|| url.to_owned())?.0))
+        let (stream, answer) = opened.with_context(|| url.to_owned())?;
+        Ok(Self { stream, handshake: answer.into_parts().0.headers })
     }
 
     /// Sends a message.
     pub async fn send(&mut self, message: Message) -> anyhow::Result<()> {
-        Ok(timeout(ANSWER, self.0.send(message)).await??)
+        Ok(timeout(ANSWER, self.stream.send(message)).await??)
     }
 
     /// The next message.
     pub async fn next(&mut self) -> anyhow::Result<Message> {
-        let message = timeout(ANSWER, self.0.next()).await.context("no message")?;
+        let message = timeout(ANSWER, self.stream.next()).await.context("no message")?;
         Ok(message.context("the connection has ended")??)
     }
 
@@ -73,7 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// Waits until the connection is cut, without a word.
     pub async fn cut(&mut self) -> anyhow::Result<()> {
-        match timeout(ANSWER, self.0.next()).await.context("it is still open")? {
+        match timeout(ANSWER, self.stream.next()).await.context("it is still open")? {
             None | Some(Err(_)) => Ok(()),
             Some(Ok(message)) => bail!("not cut, but told {message:?}"),
         }

@@ -1,5 +1,9 @@
 //! Sticky sessions.
 
+mod moves;
+mod replies;
+pub(crate) mod rotation;
+
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
@@ -8,7 +12,7 @@ use waggle_tests::controller::problem_codes;
 use waggle_tests::engine::Service;
 use waggle_tests::stage::{APP_PORT, Stage};
 
-const STICKY: &str = "com.docker.lb.sticky_session_cookie";
+pub(crate) const STICKY: &str = "com.docker.lb.sticky_session_cookie";
 const HOST: &str = "sticky.local";
 
 async fn sticky(stage: &mut Stage, replicas: u64) -> Result<Service> {

@@ -168,5 +168,6 @@ fn parsed(head: &str, body: &str) -> Result<Answer> {
     for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
         headers.append(name.parse::<HeaderName>()?, HeaderValue::from_str(value)?);
     }
-    Ok(Answer { status: status.parse()?, headers, body: body.to_owned().into() })
+    let (status, body) = (status.parse()?, body.to_owned().into());
+    Ok(Answer { status, headers, body, trailers: HeaderMap::new() })
 }
