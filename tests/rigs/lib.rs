@@ -6,6 +6,7 @@ pub mod client;
 pub mod controller;
 pub mod engine;
 pub mod envoy;
+pub mod frames;
 pub mod grpc;
 pub mod load;
 pub mod private_swarm;

@@ -1,6 +1,7 @@
 //! The product on loopback: a simulated engine, the real controller, the real Envoy with the real
 //! filter, and real applications.
 
+mod attacks;
 mod backend_tls;
 mod balancing;
 mod clusters;
