@@ -139,3 +139,18 @@ async fn a_task_that_names_another_in_trailers_moves_no_session() -> Result<()> 
     }
     scene.is_unharmed().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_internal_header_passes_in_trailers_in_neither_direction() -> Result<()> {
+    let mut scene = Scene::start().await?;
+    let _served = deploy(&mut scene).await?;
+    let client = Client::http2(scene.stage.http).await?;
+    let trailers: [(&str, &[u8]); 2] = [(NAME, b"forged"), ("x-mine", b"the client's")];
+    let answer = client.post_with_trailers(HOST, "/", &trailers).await?;
+    let seen = String::from_utf8_lossy(&answer.body);
+    ensure!(seen.contains("x-mine"), "no trailers came: {seen}");
+    ensure!(answer.trailers.contains_key("x-own"), "no trailers came: {answer:?}");
+    ensure!(!seen.contains(NAME), "the task saw {seen}");
+    ensure!(!answer.trailers.contains_key(NAME), "{answer:?}");
+    Ok(())
+}

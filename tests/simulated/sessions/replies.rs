@@ -83,11 +83,13 @@ async fn a_cookie_that_is_set_over_tls_is_secure() -> Result<()> {
 async fn behind_a_proxy_that_may_be_believed_its_word_makes_the_cookie_secure() -> Result<()> {
     let mut stage = Stage::start_with(&["--trusted-hops", "1"]).await?;
     sticky(&mut stage, 1).await?;
-    for (said, expected) in [("https", SECURE), ("http", PLAIN)] {
-        let headers: [(&str, &[u8]); 2] =
-            [("x-forwarded-proto", said.as_bytes()), ("x-forwarded-for", b"192.0.2.1")];
-        let answer = stage.client.get_with(HOST, PATH, &headers).await?;
-        ensure!(attributes(&answer)? == expected, "{said}: {answer:?}");
+    for client in [stage.client.clone(), Client::http2(stage.http).await?] {
+        for (said, expected) in [("https", SECURE), ("http", PLAIN)] {
+            let headers: [(&str, &[u8]); 2] =
+                [("x-forwarded-proto", said.as_bytes()), ("x-forwarded-for", b"192.0.2.1")];
+            let answer = client.get_with(HOST, PATH, &headers).await?;
+            ensure!(attributes(&answer)? == expected, "{said} by {client:?}: {answer:?}");
+        }
     }
     Ok(())
 }
