@@ -1,6 +1,7 @@
 //! What a real Envoy does with our resources, in the small: no Swarm, one routing made by hand.
 
 mod answers;
+mod applications;
 mod internal_header;
 mod invalid_tokens;
 mod mutual_tls;

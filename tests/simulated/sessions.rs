@@ -1,5 +1,6 @@
 //! Sticky sessions.
 
+mod downgrade;
 mod moves;
 mod replies;
 pub(crate) mod rotation;
