@@ -16,6 +16,9 @@ const CONTROLLER: &str = "{ address: waggle-controller, port_value: 18000 }";
 /// Where the default one has the admin interface.
 const ADMIN: &str = "{ address: 127.0.0.1, port_value: 9901 }";
 
+/// Where the default one answers health checks.
+const HEALTH: &str = "{ address: 0.0.0.0, port_value: 9902 }";
+
 /// Where the cluster of the controller ends.
 const END_OF_CLUSTER: &str = "connection_keepalive: { interval: 10s, timeout: 5s }\n";
 
@@ -29,6 +32,10 @@ pub struct BootstrapArgs {
     /// Where Envoy's admin interface listens; whoever reaches it can stop Envoy
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9901")]
     pub admin: SocketAddr,
+
+    /// Where Envoy answers the health checks of balancers in front: `GET /health`
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:9902")]
+    pub health: SocketAddr,
 
     /// Mutual TLS with the controller
     #[command(flatten)]
@@ -98,9 +105,11 @@ impl fmt::Display for HostPort {
 
 /// The bootstrap as YAML.
 pub fn bootstrap(args: &BootstrapArgs) -> String {
+    let of = |address: SocketAddr| socket_address(&address.ip().to_string(), address.port());
     let mut yaml = DEFAULT
         .replace(CONTROLLER, &socket_address(&args.controller.host, args.controller.port))
-        .replace(ADMIN, &socket_address(&args.admin.ip().to_string(), args.admin.port()));
+        .replace(ADMIN, &of(args.admin))
+        .replace(HEALTH, &of(args.health));
     if let Some(tls) = &args.xds_tls {
         let with_tls = format!("{END_OF_CLUSTER}{}", transport_socket(tls, &args.controller.host));
         yaml = yaml.replace(END_OF_CLUSTER, &with_tls);

@@ -151,9 +151,10 @@ fn routing(pools: &Pools<'_>) -> Routes {
 
 /// Starts an Envoy whose bootstrap is made with these flags, and does not wait.
 pub(crate) fn start_envoy(flags: &[&str]) -> Envoy {
-    let admin = free_address().unwrap();
+    let (admin, health) = (free_address().unwrap(), free_address().unwrap().to_string());
     let at = admin.to_string();
-    let flags = ["bootstrap", "--admin", &at].into_iter().chain(flags.iter().copied());
+    let own = ["bootstrap", "--admin", &at, "--health", &health];
+    let flags = own.into_iter().chain(flags.iter().copied());
     let bootstrap = bootstrap(&BootstrapCommand::parse_from(flags).args);
     Envoy::start_with(&bootstrap, admin, "test", 1).unwrap()
 }

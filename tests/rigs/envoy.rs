@@ -35,10 +35,10 @@ impl Envoy {
         node: &str,
         workers: u32,
     ) -> anyhow::Result<Self> {
-        let admin = free_address()?;
+        let (admin, health) = (free_address()?, free_address()?);
         let printed = Command::new(built("waggle")?)
             .args(["bootstrap", "--controller", &controller.to_string()])
-            .args(["--admin", &admin.to_string()])
+            .args(["--admin", &admin.to_string(), "--health", &health.to_string()])
             .output()?;
         Self::run(&String::from_utf8(printed.stdout)?, admin, (cluster, node), workers)
     }

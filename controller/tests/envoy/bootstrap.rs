@@ -39,11 +39,12 @@ fn no_pool_has_the_name_of_a_cluster_of_the_bootstrap() {
 
 #[test]
 fn other_addresses_take_the_place_of_the_defaults() {
-    let flags = ["--controller", "[::1]:1234", "--admin", "127.0.0.2:4321"];
-    let yaml = printed(&flags).unwrap();
+    let addresses = ["--admin", "127.0.0.2:4321", "--health", "127.0.0.3:5432"];
+    let yaml = printed(&[["--controller", "[::1]:1234"].as_slice(), &addresses].concat()).unwrap();
     assert!(yaml.contains(r#"{ address: "::1", port_value: 1234 }"#), "{yaml}");
     assert!(yaml.contains("{ address: 127.0.0.2, port_value: 4321 }"), "{yaml}");
-    for default in ["waggle-controller", "18000", "127.0.0.1", "9901"] {
+    assert!(yaml.contains("{ address: 127.0.0.3, port_value: 5432 }"), "{yaml}");
+    for default in ["waggle-controller", "18000", "127.0.0.1", "9901", "0.0.0.0", "9902"] {
         assert!(!yaml.contains(default), "{default} in\n{yaml}");
     }
     validate::accepts_file(&yaml, ".yaml");
