@@ -17,11 +17,13 @@ use crate::routing::{Connections, Pool, PoolName};
 /// No queue of ours is to fill before the task's own: Envoy's default of 1,024 would.
 const UNLIMITED: u32 = 1_000_000;
 
-/// Retries at most, in percent of a pool's present requests; but [`RETRIES_AT_LEAST`] are allowed.
-const RETRIES_AT_MOST_PERCENT: f64 = 20.0;
+/// Retries at most, in percent of a pool's present requests; but [`RETRIES_AT_LEAST`] are allowed. If
+/// one of two tasks crashes, half of them fail at once, and all of these are to be tried again.
+const RETRIES_AT_MOST_PERCENT: f64 = 50.0;
 
-/// Retries that are always allowed at one time, a pool.
-const RETRIES_AT_LEAST: u32 = 10;
+/// Retries that are always allowed at one time, a pool: quick requests are few at a time, and those
+/// that wait for a task that is gone are most of them.
+const RETRIES_AT_LEAST: u32 = 100;
 
 /// How much of a stream waits in Envoy for a slow reader, in bytes.
 pub(super) const BUFFER: u32 = 32 * 1024;
