@@ -70,6 +70,14 @@ impl Client {
         Ok(Self::Http2(sender))
     }
 
+    /// Whether another request may be sent: over HTTP/2 not any more once the proxy has said so.
+    pub async fn is_open(&self) -> bool {
+        match self {
+            Self::Http1(..) => true,
+            Self::Http2(sender) => sender.clone().ready().await.is_ok(),
+        }
+    }
+
     /// `GET` of a path of a host.
     pub async fn get(&self, host: &str, path: &str) -> anyhow::Result<Answer> {
         self.get_with(host, path, &[]).await

@@ -1,6 +1,7 @@
 //! The real Envoy, as a process with ports of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,6 +13,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::program::{DEADLINE, Process, built, free_address, page};
+
+mod entry;
+
+pub use entry::{Drain, Entry};
 
 /// A running Envoy. It ends when this is dropped, and when the test's process ends in any way.
 #[derive(Debug)]
@@ -36,11 +41,8 @@ impl Envoy {
         workers: u32,
     ) -> anyhow::Result<Self> {
         let (admin, health) = (free_address()?, free_address()?);
-        let printed = Command::new(built("waggle")?)
-            .args(["bootstrap", "--controller", &controller.to_string()])
-            .args(["--admin", &admin.to_string(), "--health", &health.to_string()])
-            .output()?;
-        Self::run(&String::from_utf8(printed.stdout)?, admin, (cluster, node), workers)
+        let bootstrap = bootstrap(controller, admin, health)?;
+        Self::run(&bootstrap, admin, (cluster, node), workers, &Launch::plain()?)
     }
 
     /// Starts Envoy with a bootstrap whose admin interface is at `admin`, and does not wait.
@@ -50,7 +52,7 @@ impl Envoy {
         node: &str,
         workers: u32,
     ) -> anyhow::Result<Self> {
-        Self::run(bootstrap, admin, ("default", node), workers)
+        Self::run(bootstrap, admin, ("default", node), workers, &Launch::plain()?)
     }
 
     /// Starts Envoy with a bootstrap in a file, whose admin interface is at `admin`, and does not
@@ -69,6 +71,7 @@ impl Envoy {
         admin: SocketAddr,
         names: (&str, &str),
         workers: u32,
+        launch: &Launch<'_>,
     ) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let config = folder.path().join("bootstrap.yaml");
@@ -93,8 +96,9 @@ impl Envoy {
             ["--log-level", "warning"],
         ];
         let arguments = arguments.iter().flatten().chain(&["--disable-hot-restart"]);
+        let arguments = launch.before.iter().copied().chain(arguments.map(OsStr::new));
         let log = folder.path().join("log");
-        let process = Process::start(binary()?, arguments, &[], &log)?;
+        let process = Process::start(launch.program, arguments, launch.environment, &log)?;
         Ok(Self { process, admin, _folder: folder })
     }
 
@@ -182,6 +186,33 @@ impl Envoy {
     pub fn log(&self) -> String {
         self.process.log()
     }
+}
+
+/// What is started: Envoy itself, or what starts it.
+struct Launch<'a> {
+    program: &'a Path,
+    /// Arguments before those of Envoy.
+    before: &'a [&'a OsStr],
+    environment: &'a [(&'a str, &'a str)],
+}
+
+impl Launch<'_> {
+    fn plain() -> anyhow::Result<Self> {
+        Ok(Self { program: binary()?, before: &[], environment: &[] })
+    }
+}
+
+/// Our bootstrap for these addresses.
+fn bootstrap(
+    controller: SocketAddr,
+    admin: SocketAddr,
+    health: SocketAddr,
+) -> anyhow::Result<String> {
+    let printed = Command::new(built("waggle")?)
+        .args(["bootstrap", "--controller", &controller.to_string()])
+        .args(["--admin", &admin.to_string(), "--health", &health.to_string()])
+        .output()?;
+    Ok(String::from_utf8(printed.stdout)?)
 }
 
 /// The counters and gauges of the page `/stats`.

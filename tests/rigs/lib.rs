@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod backend;
+pub mod balancer;
 pub mod client;
 pub mod controller;
 pub mod engine;

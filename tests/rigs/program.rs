@@ -5,10 +5,12 @@ use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// How long anything that a rig waits for may take.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -53,6 +55,17 @@ impl Process {
     pub fn end(&mut self) {
         let _already_gone = self.child.kill();
         let _reaped = self.child.wait();
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let id = Pid::from_raw(self.child.id().try_into()?);
+        kill(id, signal).with_context(|| format!("{signal} to {id}"))
+    }
+
+    /// How it ended, once it has.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 
     /// Whether it runs.

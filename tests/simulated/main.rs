@@ -6,6 +6,7 @@ mod backend_tls;
 mod balancing;
 mod clusters;
 mod docker_tls;
+mod envoy_updates;
 mod grpc;
 mod headers;
 mod injection;

@@ -66,7 +66,9 @@ fn deploy(swarm: &PrivateSwarm, example: &str, stack: &str) -> Result<()> {
     let file = folder.join(example).with_extension("yml");
     let deploy = ["stack", "deploy", "--resolve-image", "never", "--compose-file"];
     let arguments = deploy.iter().map(OsStr::new).chain([file.as_os_str(), OsStr::new(stack)]);
-    swarm.docker(arguments).map(drop)
+    // The tests' clients ask for health every 200 ms, and leave connections open.
+    let drain = [("WAGGLE_DRAIN_NOTICE", "1"), ("WAGGLE_DRAIN_WAIT", "2")];
+    run(swarm.client().envs(drain).args(arguments)).map(drop)
 }
 
 impl World {

@@ -58,20 +58,27 @@ impl Image {
         }
     }
 
-    /// `envoyproxy/envoy:v1.40.0`: an Envoy binary with the libraries that it is linked to, and a
-    /// shell, which the real image has too and `examples/stack.yml` uses.
+    /// `envoyproxy/envoy:v1.40.0`: an Envoy binary and what `examples/stack.yml` uses of the real
+    /// image beside it, with the libraries that they are linked to.
     ///
     /// # Errors
     ///
-    /// If `ldd` does not read the binary.
+    /// If `ldd` does not read a binary.
     pub fn envoy(binary: &Path) -> Result<Self> {
-        let linked = run(Command::new("ldd").arg(binary))?;
-        // `libm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x…)`, `/lib64/ld-linux-x86-64.so.2 (0x…)`
-        let libraries = linked.split_whitespace().filter(|word| word.starts_with('/'));
         let mut files: BTreeMap<PathBuf, PathBuf> =
-            libraries.map(|path| (path.into(), path.into())).collect();
-        files.insert("/usr/local/bin/envoy".into(), binary.into());
-        files.insert("/bin/sh".into(), "/bin/sh".into());
+            [("/usr/local/bin/envoy".into(), binary.into())].into();
+        for program in ["sh", "bash", "sleep", "rm"] {
+            let path = Path::new("/bin").join(program);
+            files.insert(path.clone(), path);
+        }
+        let programs: Vec<PathBuf> = files.values().cloned().collect();
+        // `libm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x…)`, `/lib64/ld-linux-x86-64.so.2 (0x…)`;
+        // of several programs also each one's path, with a colon
+        for word in run(Command::new("ldd").args(programs))?.split_whitespace() {
+            if word.starts_with('/') && !word.ends_with(':') {
+                files.insert(word.into(), word.into());
+            }
+        }
         Ok(Self {
             name: "envoyproxy/envoy:v1.40.0",
             files,
