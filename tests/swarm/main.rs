@@ -11,6 +11,7 @@ mod problems;
 mod rig;
 mod secrecy;
 mod sessions;
+mod sessions_under_change;
 mod silence;
 mod tls;
 mod walkthroughs;
