@@ -224,8 +224,12 @@ async fn read_swarm(url: Option<&str>) -> anyhow::Result<Picture> {
     let (health, mut troubles) = watch::channel(swarm::Health::default());
     let done = CancellationToken::new();
     let _stop = done.clone().drop_guard();
-    let settings =
-        swarm::Settings { docker, timeout: DOCKER_TIMEOUT, secrets: swarm::Secrets::Read };
+    let settings = swarm::Settings {
+        docker,
+        timeout: DOCKER_TIMEOUT,
+        secrets: swarm::Secrets::Read,
+        watch: None,
+    };
     tokio::spawn(swarm::run(settings, None, pictures, health, done));
     tokio::select! {
         observed = seen.wait_for(Option::is_some) => {

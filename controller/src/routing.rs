@@ -30,6 +30,7 @@ mod site;
 
 pub use ownership::ShareHosts;
 
+use leaving::Missed;
 use ownership::Grants;
 
 /// What the routing depends on beside the Swarm.
@@ -60,8 +61,8 @@ pub struct Turn {
     /// Services that the next turn leaves out, as if they asked for nothing. What they hold stays
     /// theirs. No turn sets it.
     pub left_out: BTreeSet<ServiceId>,
-    /// When the tasks of the leaving endpoints were first missed.
-    missed: BTreeMap<TaskId, SystemTime>,
+    /// The tasks of the leaving endpoints.
+    missed: BTreeMap<TaskId, Missed>,
 }
 
 impl Turn {
@@ -132,7 +133,7 @@ pub fn route(picture: &Picture, settings: &Settings, last: &Turn, now: SystemTim
             kept,
         },
         left_out: BTreeSet::new(),
-        wake_at: missed.values().min().and_then(|missed| missed.checked_add(settings.linger)),
+        wake_at: missed.values().filter_map(Missed::until).min(),
         missed,
     }
 }

@@ -19,9 +19,8 @@ use crate::state::{Kept, StateDir};
 use crate::swarm::{Address, Engine, Identity, Tls};
 use crate::{admin, keys, proxy, routing, state, swarm, version, xds};
 
-/// Swarm signals a task two seconds after it was told to stop. What is seen by polling is seen up to
-/// half a second late; the rest is for the way to Envoy.
-const LINGER: Duration = Duration::from_millis(1_400);
+/// Swarm signals a task two seconds after it was told to stop; the rest is for the way to Envoy.
+const LINGER: Duration = Duration::from_millis(1_900);
 
 /// How long a call to Docker may take.
 const DOCKER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -83,7 +82,8 @@ pub async fn serve(settings: Serve, shutdown: CancellationToken) -> anyhow::Resu
 
     let tasks = TaskTracker::new();
     let secrets = if managed { swarm::Secrets::Read } else { swarm::Secrets::Leave };
-    let source = swarm::Settings { docker, timeout: DOCKER_TIMEOUT, secrets };
+    let watch = settings.watch_socket.clone();
+    let source = swarm::Settings { docker, timeout: DOCKER_TIMEOUT, secrets, watch };
     let inlets = proxy::Inlets { pictures: seen.clone(), needs: needed };
     tasks.spawn(swarm::run(source, picture, pictures, health, shutdown.clone()));
     let control = Control::new(routing, envoy, ledger.unwrap_or_default());

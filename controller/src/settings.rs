@@ -75,6 +75,11 @@ pub struct Serve {
     #[command(flatten)]
     pub docker_tls: DockerTls,
 
+    /// The control socket of a manager of this Swarm (`/var/run/docker/swarm/control.sock`): with it
+    /// changes are pushed, not polled. It can do everything to the Swarm
+    #[arg(long, value_name = "PATH")]
+    pub watch_socket: Option<PathBuf>,
+
     /// Where Envoys connect for their configuration
     #[arg(long, value_name = "IP:PORT", value_parser = value::address, default_value = "0.0.0.0:18000")]
     pub xds_address: SocketAddr,

@@ -8,6 +8,7 @@
 //!
 //! ```text
 //! call ─▶ docker ─▶ convert ─▶ reader ─▶ belief ─▶ Observed
+//!           watch ─▶ convert ─▶ mirror ─┘
 //!                     pace, events: when to read
 //! ```
 
@@ -25,18 +26,21 @@ mod convert;
 mod docker;
 mod events;
 mod id;
+mod mirror;
 mod pace;
-mod poll;
 mod reader;
 mod shape;
+mod source;
 mod tls;
+mod watch;
 
 pub use address::{Address, AddressError, NoTls};
 pub(crate) use call::{CallError, Cause, Method};
 pub(crate) use docker::Docker;
 pub use id::{NetworkId, NodeId, SecretId, ServiceId, ServiceName, TaskId};
-pub use poll::{Settings, run};
+pub use source::{Settings, run};
 pub use tls::{Engine, Identity, Tls, TlsError};
+pub use watch::wire;
 
 /// A picture, and what it is worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +49,29 @@ pub struct Observed {
     pub picture: Arc<Picture>,
     /// Where the picture is from.
     pub freshness: Freshness,
+    /// How its changes come.
+    pub via: Via,
+}
+
+/// How changes of the Swarm come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Via {
+    /// By reading again and again.
+    #[default]
+    Polled,
+    /// By a manager's watch, the moment they are made.
+    Pushed,
+}
+
+impl Via {
+    /// How long a change may be unknown: half a second between two reads.
+    pub fn delay(self) -> Duration {
+        match self {
+            Self::Polled => Duration::from_millis(500),
+            Self::Pushed => Duration::ZERO,
+        }
+    }
 }
 
 /// Where a picture is from.
@@ -72,6 +99,12 @@ pub struct Health {
     pub doubt: Option<String>,
     /// What of the Swarm may not be read, and what to allow; the rest goes on without it.
     pub unread: Option<String>,
+    /// How changes come.
+    pub via: Via,
+    /// Why they are not pushed although they should be, and what to do.
+    pub watch_failing: Option<String>,
+    /// Watches that ended or did not begin.
+    pub watch_failures: u64,
     /// Cycles that were complete.
     pub complete_cycles: u64,
     /// Cycles, or tries to connect, that failed.

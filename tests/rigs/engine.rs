@@ -22,6 +22,7 @@
 //!
 //! The engine ends, and its socket goes, when the last clone of [`Engine`] is dropped.
 
+mod control;
 mod json;
 mod server;
 mod service;
@@ -44,10 +45,13 @@ use tokio::task::JoinSet;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::task::AbortOnDropHandle;
 
+pub use control::{ControlSocket, WatchFault};
 pub use server::{Fault, Photo, Write};
 use server::{Server, lock};
 pub use service::{Builder, Moment, Rollout, Service, Task};
 pub use world::State;
+
+use crate::authority::{Authority, Signed};
 
 /// A running simulated engine.
 #[derive(Clone)]
@@ -119,6 +123,55 @@ impl Engine {
         drop(lock(&self.0.tcp).take());
         // Gone already: nothing was listening.
         drop(std::fs::remove_file(&self.0.socket));
+    }
+
+    /// The authority of this Swarm's managers, from now on.
+    pub fn trust(&self, authority: &Authority) {
+        self.0.server.write(|world| {
+            world.tick();
+            authority.pem().clone_into(&mut world.authority);
+        });
+    }
+
+    /// Opens the manager's control socket, with a certificate; always at the same path.
+    #[allow(clippy::unused_async, reason = "callers must be within a runtime")]
+    pub async fn open_control(&self, certificate: &Signed) -> anyhow::Result<ControlSocket> {
+        control::open(Arc::clone(&self.0.server), self.control_path(), certificate)
+    }
+
+    /// Where the control socket is, or would be.
+    pub fn control_path(&self) -> PathBuf {
+        self.0.socket.with_file_name("control.sock")
+    }
+
+    /// From now on watches tell no change, while they stay open.
+    pub fn silence_watches(&self) {
+        self.0.server.watches.be_silent(true);
+    }
+
+    /// Watches tell changes again; those that were not told stay untold.
+    pub fn unsilence_watches(&self) {
+        self.0.server.watches.be_silent(false);
+    }
+
+    /// Ends every watch, as a manager does that is told to end.
+    pub fn end_watches(&self) {
+        self.0.server.watches.end();
+    }
+
+    /// New watches meet this fault, or none.
+    pub fn fault_watches(&self, fault: Option<WatchFault>) {
+        self.0.server.watches.fail(fault);
+    }
+
+    /// How many watches have begun.
+    pub fn watches_begun(&self) -> u64 {
+        self.0.server.watches.begun()
+    }
+
+    /// The kinds of objects that watches asked for.
+    pub fn kinds_watched(&self) -> BTreeSet<String> {
+        self.0.server.watches.kinds()
     }
 
     /// A new service of this name, to be built and created.

@@ -15,6 +15,7 @@ pub mod program;
 pub mod raw;
 pub mod sandbox;
 pub mod scripted;
+pub mod source;
 pub mod stage;
 pub mod tls;
 pub mod tokens;

@@ -21,4 +21,5 @@ mod silence;
 mod source;
 mod tls;
 mod updates;
+mod watch;
 mod websockets;

@@ -48,7 +48,12 @@ impl Keeping {
         let shutdown = CancellationToken::new();
         let timeout = Duration::from_secs(2);
         let docker: swarm::Address = engine.url().parse()?;
-        let source = swarm::Settings { docker: docker.clone(), timeout, secrets: Secrets::Read };
+        let source = swarm::Settings {
+            docker: docker.clone(),
+            timeout,
+            secrets: Secrets::Read,
+            watch: None,
+        };
         tokio::spawn(swarm::run(source, None, pictures_tx, health_tx, shutdown.clone()));
         let proxies =
             [(NodeCluster::default(), ProxyService { name: ServiceName::new(PROXY), care })];

@@ -3,94 +3,16 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use tokio::sync::watch;
-use tokio_util::sync::{CancellationToken, DropGuard};
-use waggle_controller::swarm::{
-    self, Freshness, Health, Observed, Picture, Scale, Secrets, Service, TaskState, Update,
-};
+use waggle_controller::swarm::{Freshness, Picture, Scale, Secrets, Service, TaskState, Update};
 use waggle_tests::engine::{self, Engine, Fault, Moment, State};
-
-/// For whatever must come at some time.
-const DEADLINE: Duration = Duration::from_secs(10);
-
-/// A running source.
-struct Source {
-    observed: watch::Receiver<Option<Observed>>,
-    health: watch::Receiver<Health>,
-    _shutdown: DropGuard,
-}
-
-impl Source {
-    fn of(engine: &Engine) -> Result<Self> {
-        Self::start(&engine.url(), None)
-    }
-
-    fn start(url: &str, kept: Option<Picture>) -> Result<Self> {
-        Self::start_with(url, kept, Secrets::Read)
-    }
-
-    fn start_with(url: &str, kept: Option<Picture>, secrets: Secrets) -> Result<Self> {
-        let (observed_tx, observed) = watch::channel(None);
-        let (health_tx, health) = watch::channel(Health::default());
-        let shutdown = CancellationToken::new();
-        let settings =
-            swarm::Settings { docker: url.parse()?, timeout: Duration::from_secs(1), secrets };
-        tokio::spawn(swarm::run(settings, kept, observed_tx, health_tx, shutdown.clone()));
-        Ok(Self { observed, health, _shutdown: shutdown.drop_guard() })
-    }
-
-    /// Waits until the picture is as claimed, and gives it.
-    async fn until(&mut self, claim: &str, holds: impl Fn(&Picture) -> bool) -> Result<Picture> {
-        let found = tokio::time::timeout(
-            DEADLINE,
-            self.observed.wait_for(|observed| {
-                observed.as_ref().is_some_and(|observed| holds(&observed.picture))
-            }),
-        );
-        if let Ok(Ok(observed)) = found.await {
-            return Ok(observed.as_ref().map(|it| it.picture.as_ref().clone()).unwrap_or_default());
-        }
-        Err(anyhow!("never: {claim}\nlast: {:#?}\n{:#?}", self.observed, self.health))
-    }
-
-    async fn until_health(
-        &mut self,
-        claim: &str,
-        holds: impl Fn(&Health) -> bool,
-    ) -> Result<Health> {
-        let found = tokio::time::timeout(DEADLINE, self.health.wait_for(holds));
-        if let Ok(Ok(health)) = found.await {
-            return Ok(health.clone());
-        }
-        Err(anyhow!("never: {claim}\nlast: {:#?}", self.health))
-    }
-
-    /// Waits until so many further cycles were complete.
-    async fn cycles(&mut self, more: u64) -> Result<()> {
-        let past = self.health.borrow().complete_cycles + more;
-        self.until_health("more complete cycles", |it| it.complete_cycles >= past).await.map(drop)
-    }
-
-    /// Whether a picture came that was not looked at yet.
-    fn told_anew(&mut self) -> bool {
-        self.observed.has_changed().unwrap_or(false)
-    }
-
-    fn forget_news(&mut self) {
-        self.observed.mark_unchanged();
-    }
-}
+use waggle_tests::source::{Source, running, settings};
 
 /// The only service of a picture.
 fn only(picture: &Picture) -> Result<&Service> {
     ensure!(picture.services.len() == 1, "not one service: {picture:#?}");
     picture.services.values().next().context("a service")
-}
-
-fn running(picture: &Picture) -> usize {
-    picture.tasks.values().filter(|task| task.state == TaskState::Running).count()
 }
 
 fn ids(tasks: &[engine::Task]) -> BTreeSet<String> {
@@ -111,12 +33,12 @@ async fn the_names_of_secrets_are_read_when_an_event_tells_and_only_where_asked_
     let engine = Engine::start().await?;
     let cert = engine.add_secret("cert");
     engine.service("demo").network("demo").secret("cert").create();
-    let mut leaving = Source::start_with(&engine.url(), None, Secrets::Leave)?;
+    let mut leaving = Source::start(settings(&engine.url(), Secrets::Leave)?, None);
     let picture = leaving.until("a service", |picture| picture.services.len() == 1).await?;
     leaving.cycles(3).await?;
     ensure!(picture.secrets.is_none() && engine.requests("/secrets") == 0, "{picture:#?}");
 
-    let mut source = Source::of(&engine)?;
+    let mut source = Source::of(&engine.url())?;
     let picture = source.until("a secret", |picture| picture.secrets.is_some()).await?;
     let mounted = only(&picture)?.secrets.clone();
     ensure!(mounted.len() == 1 && mounted[0].target == "cert", "{mounted:#?}");
@@ -148,7 +70,7 @@ async fn a_service_arrives_with_its_labels_networks_vips_and_addresses() -> Resu
         .replicas(4)
         .create();
     let back = engine.add_network("back");
-    let mut source = Source::of(&engine)?;
+    let mut source = Source::of(&engine.url())?;
     let picture = source.until("four tasks", |picture| running(picture) == 4).await?;
 
     let service = only(&picture)?;
@@ -174,7 +96,7 @@ async fn a_service_arrives_with_its_labels_networks_vips_and_addresses() -> Resu
 async fn a_task_told_to_stop_leaves_while_it_still_says_running() -> Result<()> {
     let engine = Engine::start().await?;
     let demo = engine.service("demo").network("demo").replicas(2).create();
-    let mut source = Source::of(&engine)?;
+    let mut source = Source::of(&engine.url())?;
     source.until("two tasks", |picture| running(picture) == 2).await?;
 
     let told = Instant::now();
@@ -191,7 +113,7 @@ async fn a_rolling_update_shows_at_each_step() -> Result<()> {
         let engine = Engine::start().await?;
         let demo = engine.service("demo").network("demo").replicas(2);
         let demo = if start_first { demo.start_first().create() } else { demo.create() };
-        let mut source = Source::of(&engine)?;
+        let mut source = Source::of(&engine.url())?;
         source.until("two tasks", |picture| running(picture) == 2).await?;
         for moment in demo.set_image("demo:2") {
             let expected = ids(&demo.tasks());
@@ -219,7 +141,7 @@ async fn a_rolling_update_shows_at_each_step() -> Result<()> {
 async fn networks_nodes_and_removals_arrive() -> Result<()> {
     let engine = Engine::start().await?;
     let demo = engine.service("demo").network("demo").global().create();
-    let mut source = Source::of(&engine)?;
+    let mut source = Source::of(&engine.url())?;
     source.until("one task", |picture| running(picture) == 1).await?;
 
     engine.add_node("node-2");
@@ -256,7 +178,7 @@ async fn networks_nodes_and_removals_arrive() -> Result<()> {
 async fn what_stays_the_same_is_told_once() -> Result<()> {
     let engine = Engine::start().await?;
     engine.service("demo").network("demo").create();
-    let mut source = Source::of(&engine)?;
+    let mut source = Source::of(&engine.url())?;
     source.until("one task", |picture| running(picture) == 1).await?;
     source.cycles(1).await?;
     source.forget_news();
@@ -273,7 +195,7 @@ async fn a_cycle_with_any_failed_call_is_thrown_away_whole() -> Result<()> {
         for fault in [in_docker_words("rpc error"), Fault::CutBody, Fault::Hang] {
             let engine = Engine::start().await?;
             let demo = engine.service("demo").network("demo").replicas(2).create();
-            let mut source = Source::of(&engine)?;
+            let mut source = Source::of(&engine.url())?;
             source.until("two tasks", |picture| running(picture) == 2).await?;
             source.cycles(1).await?;
             source.forget_news();
@@ -305,7 +227,7 @@ async fn a_cycle_with_any_failed_call_is_thrown_away_whole() -> Result<()> {
 async fn an_engine_that_is_away_changes_nothing_and_is_found_again() -> Result<()> {
     let engine = Engine::start().await?;
     let demo = engine.service("demo").network("demo").replicas(2).create();
-    let mut source = Source::of(&engine)?;
+    let mut source = Source::of(&engine.url())?;
     source.until("two tasks", |picture| running(picture) == 2).await?;
     source.cycles(1).await?;
     source.forget_news();
@@ -327,7 +249,7 @@ async fn a_read_without_any_service_is_believed_the_third_time() -> Result<()> {
     let engine = Engine::start().await?;
     let empty = engine.photo();
     let demo = engine.service("demo").network("demo").create();
-    let mut source = Source::of(&engine)?;
+    let mut source = Source::of(&engine.url())?;
     source.until("one task", |picture| running(picture) == 1).await?;
     source.forget_news();
 
@@ -349,7 +271,7 @@ async fn a_stale_read_is_ignored_and_a_restored_swarm_believed() -> Result<()> {
     let demo = engine.service("demo").network("demo").create();
     let old = engine.photo();
     demo.set_label("com.docker.lb.hosts", "new.local");
-    let mut source = Source::of(&engine)?;
+    let mut source = Source::of(&engine.url())?;
     let new = |picture: &Picture| picture.services.values().all(|it| !it.labels.is_empty());
     source.until("the new label", |picture| running(picture) == 1 && new(picture)).await?;
     source.forget_news();
@@ -368,12 +290,12 @@ async fn a_stale_read_is_ignored_and_a_restored_swarm_believed() -> Result<()> {
 async fn a_kept_picture_serves_until_docker_answers() -> Result<()> {
     let engine = Engine::start().await?;
     engine.service("demo").network("demo").create();
-    let mut first = Source::of(&engine)?;
+    let mut first = Source::of(&engine.url())?;
     let kept = first.until("one task", |picture| running(picture) == 1).await?;
     drop(first);
     engine.stop_listening();
 
-    let mut source = Source::start(&engine.url(), Some(kept.clone()))?;
+    let mut source = Source::start(settings(&engine.url(), Secrets::Read)?, Some(kept.clone()));
     let freshness = |source: &Source| source.observed.borrow().as_ref().map(|it| it.freshness);
     assert_eq!(source.until("the kept picture", |_| true).await?, kept);
     source.until_health("a failure", |it| it.failing.is_some()).await?;
@@ -393,7 +315,7 @@ async fn odd_objects_cost_only_themselves() -> Result<()> {
     engine.add_odd("/services", json!({"ID": "odd", "CreatedAt": "never"}));
     engine.add_odd("/services", json!(null));
     engine.add_odd("/tasks", json!({"Status": {"State": "of a later version"}}));
-    let mut source = Source::of(&engine)?;
+    let mut source = Source::of(&engine.url())?;
     let picture = source.until("one task", |picture| running(picture) == 1).await?;
     assert_eq!((only(&picture)?.name.as_str(), picture.tasks.len()), ("demo", 1));
     Ok(())
@@ -403,7 +325,7 @@ async fn odd_objects_cost_only_themselves() -> Result<()> {
 async fn events_that_are_lost_odd_or_cut_off_delay_nothing_for_long() -> Result<()> {
     let engine = Engine::start().await?;
     let demo = engine.service("demo").network("demo").create();
-    let mut source = Source::of(&engine)?;
+    let mut source = Source::of(&engine.url())?;
     source.until("one task", |picture| running(picture) == 1).await?;
 
     engine.lose_events();
@@ -429,7 +351,7 @@ async fn events_that_are_lost_odd_or_cut_off_delay_nothing_for_long() -> Result<
 #[tokio::test]
 async fn an_event_wakes_a_calm_source() -> Result<()> {
     let engine = Engine::start().await?;
-    let mut source = Source::of(&engine)?;
+    let mut source = Source::of(&engine.url())?;
     source.until("the empty Swarm", |_| true).await?;
     // Waits until the first subscription's own wake-up is over.
     source.cycles(3).await?;
@@ -451,7 +373,7 @@ async fn events_that_a_socket_proxy_refuses_leave_polling() -> Result<()> {
     let engine = Engine::start().await?;
     engine.fault("/events", Fault::Status(403, "Forbidden".into()), usize::MAX);
     let demo = engine.service("demo").network("demo").create();
-    let mut source = Source::of(&engine)?;
+    let mut source = Source::of(&engine.url())?;
     source.until("one task", |picture| running(picture) == 1).await?;
     demo.scale(2);
     source.until("two tasks", |picture| running(picture) == 2).await?;
@@ -465,7 +387,7 @@ async fn every_call_names_a_version_that_the_engine_accepts() -> Result<()> {
     {
         let engine = Engine::speaking(from, to).await?;
         engine.service("demo").network("demo").create();
-        let mut source = Source::of(&engine)?;
+        let mut source = Source::of(&engine.url())?;
         source.until("one task", |picture| running(picture) == 1).await?;
         let health = source.until_health("a version", |it| it.api_version.is_some()).await?;
         assert_eq!(health.api_version.as_deref(), Some(agreed));
@@ -482,7 +404,7 @@ async fn a_socket_proxy_on_tcp_serves_as_well() -> Result<()> {
     let address = engine.listen_tcp().await?;
     engine.service("demo").network("demo").create();
     for scheme in ["tcp", "http"] {
-        let mut source = Source::start(&format!("{scheme}://{address}"), None)?;
+        let mut source = Source::of(&format!("{scheme}://{address}"))?;
         source.until("one task", |picture| running(picture) == 1).await?;
         assert_eq!(source.health.borrow().source, format!("tcp://{address}"));
     }
@@ -527,7 +449,7 @@ async fn a_refusal_says_what_to_do() -> Result<()> {
     ] {
         let engine = Engine::start().await?;
         engine.fault(path, Fault::Status(status, message.into()), usize::MAX);
-        let mut source = Source::of(&engine)?;
+        let mut source = Source::of(&engine.url())?;
         let health = source.until_health("a failure", |it| it.failing.is_some()).await?;
         assert_eq!(health.failing, Some(told.replace("{url}", &engine.url())));
         assert_eq!(source.observed.borrow().as_ref(), None);
@@ -546,7 +468,7 @@ async fn addresses_where_nobody_answers_are_told_apart() -> Result<()> {
         (format!("unix://{}", dead.display()), "connection refused"),
         (format!("tcp://{free}"), "connection refused"),
     ] {
-        let mut source = Source::start(&url, None)?;
+        let mut source = Source::of(&url)?;
         let health = source.until_health("a failure", |it| it.failing.is_some()).await?;
         let failing = health.failing.unwrap_or_default();
         assert!(failing.starts_with(&format!("GET /version at {url}: {told}")), "{failing}");
@@ -559,7 +481,7 @@ async fn reads_are_quick_while_a_task_is_not_yet_running() -> Result<()> {
     let engine = Engine::start().await?;
     let demo = engine.service("demo").network("demo").begin_as(State::Preparing).create();
     engine.lose_events();
-    let mut source = Source::of(&engine)?;
+    let mut source = Source::of(&engine.url())?;
     source.until("a waiting task", |picture| picture.tasks.len() == 1).await?;
     let began = Instant::now();
     source.cycles(8).await?;

@@ -138,7 +138,8 @@ fn networks_and_secrets_come_and_go_and_the_rest_of_the_service_stays() -> Resul
     let shutdown = CancellationToken::new();
     let docker: swarm::Address = format!("unix://{}", swarm.socket().display()).parse()?;
     let timeout = Duration::from_secs(10);
-    let source = swarm::Settings { docker: docker.clone(), timeout, secrets: Secrets::Read };
+    let source =
+        swarm::Settings { docker: docker.clone(), timeout, secrets: Secrets::Read, watch: None };
     runtime.spawn(swarm::run(source, None, pictures_tx, health, shutdown.clone()));
     let proxy = ProxyService { name: ServiceName::new("proxy"), care: Care::Controller };
     let proxies = [(NodeCluster::default(), proxy)].into();

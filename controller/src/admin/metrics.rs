@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::status::{Proxy, Status};
+use crate::swarm::Via;
 
 /// The status as text.
 pub(super) fn encode(status: &Status) -> Result<String, fmt::Error> {
@@ -72,6 +73,11 @@ impl Collector for Numbers {
         single(out, "swarm_reads", "Complete reads of the Swarm", &complete)?;
         let failed = ConstCounter::new(reads.failed_reads);
         single(out, "swarm_failed_reads", "Reads that failed and were thrown away", &failed)?;
+        let pushed = u64::from(reads.changes == Via::Pushed);
+        let help = "Whether changes of the Swarm are pushed (1) or polled (0)";
+        single(out, "swarm_pushed", help, &ConstGauge::new(pushed))?;
+        let failures = ConstCounter::new(reads.watch_failures);
+        single(out, "swarm_watch_failures", "Watches that ended or did not begin", &failures)?;
         match reads.last_read_seconds_ago {
             Some(age) => {
                 let help = "Seconds since the last complete read";

@@ -11,7 +11,7 @@ use crate::envoy::Kind;
 use crate::labels::{Care, Claim, Problem};
 use crate::proxy;
 use crate::routing::{Endpoint, Mode, Outcome, PoolName, Presence, Standing, Target};
-use crate::swarm::{Freshness, Health, ServiceId, ServiceName};
+use crate::swarm::{Freshness, Health, ServiceId, ServiceName, Via};
 use crate::version;
 use crate::xds;
 
@@ -49,6 +49,12 @@ pub struct Reading {
     pub doubt: Option<String>,
     /// What may not be read, and what to allow.
     pub unread: Option<String>,
+    /// How changes come: `polled`, or `pushed` by the watch.
+    pub changes: Via,
+    /// Why they are not pushed although they should be, and what to do.
+    pub watch_failing: Option<String>,
+    /// Watches that ended or did not begin.
+    pub watch_failures: u64,
     /// Reads that were complete.
     pub complete_reads: u64,
     /// Reads that failed, and were thrown away.
@@ -168,6 +174,9 @@ impl Reading {
             failing: health.failing.clone(),
             doubt: health.doubt.clone(),
             unread: health.unread.clone(),
+            changes: health.via,
+            watch_failing: health.watch_failing.clone(),
+            watch_failures: health.watch_failures,
             complete_reads: health.complete_cycles,
             failed_reads: health.failed_cycles,
         }

@@ -21,7 +21,7 @@ use crate::envoy::Kind;
 use crate::labels::testing::{Swarm, a_service, a_swarm};
 use crate::labels::{Claim, Code};
 use crate::routing::{Outcome, ShareHosts, Standing};
-use crate::swarm::ServiceId;
+use crate::swarm::{ServiceId, Via};
 use crate::xds::{Observer, serve};
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -69,7 +69,11 @@ impl Controller {
 
     fn show(&self, swarm: &Swarm) {
         let picture = Arc::new(swarm.picture.clone());
-        self.pictures.send_replace(Some(Observed { picture, freshness: Freshness::Live }));
+        self.pictures.send_replace(Some(Observed {
+            picture,
+            freshness: Freshness::Live,
+            via: Via::Polled,
+        }));
     }
 
     /// Connects an Envoy that takes everything but what it refuses.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Freshness, Observed, Picture};
+use super::{Freshness, Picture};
 
 /// So many reads in a row make a doubtful picture credible.
 const CREDIBLE: u8 = 3;
@@ -14,7 +14,7 @@ const CREDIBLE: u8 = 3;
 /// What we hold to be true.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Belief {
-    held: Option<Observed>,
+    held: Option<(Arc<Picture>, Freshness)>,
     doubt: Option<(Doubt, u8)>,
 }
 
@@ -32,33 +32,34 @@ pub(super) enum Doubt {
 impl Belief {
     /// Before the first read: what an earlier run kept, or nothing.
     pub(super) fn kept(picture: Option<Picture>) -> Self {
-        let held = picture
-            .map(|picture| Observed { picture: Arc::new(picture), freshness: Freshness::Kept });
+        let held = picture.map(|picture| (Arc::new(picture), Freshness::Kept));
         Self { held, doubt: None }
     }
 
     /// The belief after one complete read.
     pub(super) fn after(self, read: &Arc<Picture>) -> Self {
-        let reads =
-            match (self.held.as_ref().and_then(|held| doubt(&held.picture, read)), self.doubt) {
-                (None, _) => None,
-                (Some(doubt), Some((same, reads))) if doubt == same => Some((doubt, reads + 1)),
-                (Some(doubt), _) => Some((doubt, 1)),
-            };
+        let reads = match (self.held.as_ref().and_then(|(held, _)| doubt(held, read)), self.doubt) {
+            (None, _) => None,
+            (Some(doubt), Some((same, reads))) if doubt == same => Some((doubt, reads + 1)),
+            (Some(doubt), _) => Some((doubt, 1)),
+        };
         match reads {
             Some((doubt, reads)) if reads < CREDIBLE => {
                 Self { held: self.held, doubt: Some((doubt, reads)) }
             }
-            _ => {
-                let picture = Arc::clone(read);
-                Self { held: Some(Observed { picture, freshness: Freshness::Live }), doubt: None }
-            }
+            _ => Self { held: Some((Arc::clone(read), Freshness::Live)), doubt: None },
         }
     }
 
+    /// Takes a picture that follows from one that is held, by changes that were told one by one.
+    /// There is nothing to doubt in it, and no read to agree with another.
+    pub(super) fn told(&mut self, picture: Picture) {
+        self.held = Some((Arc::new(picture), Freshness::Live));
+    }
+
     /// What the rest of Waggle may act on.
-    pub(super) fn held(&self) -> Option<&Observed> {
-        self.held.as_ref()
+    pub(super) fn held(&self) -> Option<(&Arc<Picture>, Freshness)> {
+        self.held.as_ref().map(|(picture, freshness)| (picture, *freshness))
     }
 
     /// Why the last complete read is not believed, if it is not.
@@ -181,7 +182,7 @@ mod tests {
             let mut belief = Belief::default();
             for (step, (read, held, doubt)) in history.iter().enumerate() {
                 belief = belief.after(&Arc::new(picture(read)));
-                let believed = belief.held().map(|observed| observed.picture.as_ref().clone());
+                let believed = belief.held().map(|(picture, _)| picture.as_ref().clone());
                 assert_eq!(believed, Some(picture(held)), "{name}, step {step}");
                 assert_eq!(belief.doubt(), *doubt, "{name}, step {step}");
             }
@@ -191,8 +192,8 @@ mod tests {
     #[test]
     fn before_the_first_read_nothing_is_held_or_what_was_kept() {
         assert_eq!(Belief::kept(None).held(), None);
-        let held = Belief::kept(Some(picture(&[("a", 1)]))).held().cloned();
-        assert_eq!(held.map(|held| held.freshness), Some(Freshness::Kept));
+        let belief = Belief::kept(Some(picture(&[("a", 1)])));
+        assert_eq!(belief.held().map(|(_, freshness)| freshness), Some(Freshness::Kept));
     }
 
     #[test]
@@ -206,7 +207,25 @@ mod tests {
         ];
         for (read, freshness) in reads {
             let belief = Belief::kept(Some(picture(&[("a", 5)]))).after(&Arc::new(picture(read)));
-            assert_eq!(belief.held().map(|held| held.freshness), Some(freshness), "{read:?}");
+            assert_eq!(belief.held().map(|(_, freshness)| freshness), Some(freshness), "{read:?}");
         }
+    }
+
+    #[test]
+    fn what_is_told_is_believed_and_leaves_the_doubt_of_reads_as_it_is() {
+        let mut belief = Belief::default().after(&Arc::new(picture(&[("a", 1), ("b", 2)])));
+        belief = belief.after(&Arc::new(picture(NONE))).after(&Arc::new(picture(NONE)));
+        belief.told(picture(&[("b", 2)]));
+        assert_eq!(belief.held().map(|(picture, _)| picture.services.len()), Some(1));
+        assert_eq!(belief.doubt(), Some(Doubt::Empty));
+        assert_eq!(belief.after(&Arc::new(picture(NONE))).doubt(), None, "the third read");
+    }
+
+    #[test]
+    fn a_last_service_that_was_told_to_be_gone_is_gone_at_once() {
+        let mut belief = Belief::default().after(&Arc::new(picture(&[("a", 1)])));
+        belief.told(picture(NONE));
+        let belief = belief.after(&Arc::new(picture(NONE)));
+        assert_eq!(belief.doubt(), None);
     }
 }

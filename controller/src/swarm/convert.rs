@@ -1,4 +1,4 @@
-//! From Docker's JSON to our types, once and for all.
+//! From Docker's JSON to our types, once and for all; what a watch tells goes the same way.
 //!
 //! Every list is total: an object that is not as Docker documents it is left out, with an
 //! [`Oddity`] that tells, and the rest goes on. Only a body that is no list at all is an error.
@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::shape::{
-    DockerMode, DockerMount, DockerSecret, DockerService, DockerTask, DockerUpdate, DockerVip,
+    DockerInfo, DockerMode, DockerMount, DockerSecret, DockerService, DockerTask, DockerUpdate,
+    DockerVip,
 };
 use super::{
     MountedSecret, Network, NetworkId, Node, NodeId, Purpose, Resolution, Scale, SecretId, Service,
@@ -40,59 +41,77 @@ impl fmt::Display for Oddity {
 pub(super) type Sifted<T> = (Vec<T>, Vec<Oddity>);
 
 /// A service whose networks are still written as its owner wrote them: IDs or names.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Draft {
-    service: Service,
+    pub(super) service: Service,
     targets: Vec<String>,
+}
+
+#[cfg(test)]
+impl Draft {
+    /// A service that wants to be on these networks.
+    pub(super) fn of(service: Service, targets: &[&str]) -> Self {
+        Self { service, targets: targets.iter().map(ToString::to_string).collect() }
+    }
+}
+
+/// An object in one of its versions: `Version.Index` grows with each write of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Versioned<T> {
+    pub(super) version: u64,
+    pub(super) object: T,
 }
 
 /// Reads `GET /services`.
 pub(super) fn services(body: &[u8]) -> Result<Sifted<Draft>, serde_json::Error> {
-    sift("service", body, |docker: DockerService, odd| {
-        let DockerService { id, version, created_at, spec, endpoint, update_status } = docker;
-        let created_at = humantime::parse_rfc3339_weak(&created_at)
-            .map_err(|error| format!("CreatedAt {created_at:?}: {error}"))?;
-        let template = spec.task_template.unwrap_or_default();
-        let container = template.container_spec.unwrap_or_default();
-        let misplaced = container.labels.into_iter().flatten();
-        let mut vips = BTreeMap::new();
-        for DockerVip { network_id, addr } in
-            endpoint.unwrap_or_default().virtual_ips.into_iter().flatten()
-        {
-            // A VIP that is not assigned yet is written as an empty text.
-            match address(&addr) {
-                Some(address) => drop(vips.insert(NetworkId::new(network_id), address)),
-                None if addr.is_empty() => {}
-                None => odd(format!("its virtual IP {addr:?} is no address and is left out")),
-            }
+    sift("service", body, service)
+}
+
+/// Reads one service. `odd` is told what of it is left out.
+pub(super) fn service(docker: DockerService, odd: &mut dyn FnMut(String)) -> Result<Draft, String> {
+    let DockerService { id, version, created_at, spec, endpoint, update_status } = docker;
+    let created_at = humantime::parse_rfc3339_weak(&created_at)
+        .map_err(|error| format!("CreatedAt {created_at:?}: {error}"))?;
+    let template = spec.task_template.unwrap_or_default();
+    let container = template.container_spec.unwrap_or_default();
+    let misplaced = container.labels.into_iter().flatten();
+    let mut vips = BTreeMap::new();
+    for DockerVip { network_id, addr } in
+        endpoint.unwrap_or_default().virtual_ips.into_iter().flatten()
+    {
+        // A VIP that is not assigned yet is written as an empty text.
+        match address(&addr) {
+            Some(address) => drop(vips.insert(NetworkId::new(network_id), address)),
+            None if addr.is_empty() => {}
+            None => odd(format!("its virtual IP {addr:?} is no address and is left out")),
         }
-        let targets = template.networks.filter(|targets| !targets.is_empty()).or(spec.networks);
-        let service = Service {
-            id: ServiceId::new(some(id, "ID")?),
-            name: ServiceName::new(some(spec.name, "Spec.Name")?),
-            created_at,
-            version: version.index,
-            labels: spec.labels.unwrap_or_default(),
-            misplaced_labels: misplaced.filter(|(key, _)| key.starts_with(LABEL_PREFIX)).collect(),
-            networks: Vec::new(),
-            resolution: match spec.endpoint_spec.unwrap_or_default().mode.as_deref() {
-                Some("dnsrr") => Resolution::RoundRobin,
-                _ => Resolution::VirtualIp,
-            },
-            vips,
-            secrets: container.secrets.into_iter().flatten().filter_map(mounted).collect(),
-            scale: spec.mode.unwrap_or_default().into(),
-            update: update_status.unwrap_or_default().into(),
-        };
-        let targets = targets.into_iter().flatten().map(|target| target.target).collect();
-        Ok(Draft { service, targets })
-    })
+    }
+    let targets = template.networks.filter(|targets| !targets.is_empty()).or(spec.networks);
+    let service = Service {
+        id: ServiceId::new(some(id, "ID")?),
+        name: ServiceName::new(some(spec.name, "Spec.Name")?),
+        created_at,
+        version: version.index,
+        labels: spec.labels.unwrap_or_default(),
+        misplaced_labels: misplaced.filter(|(key, _)| key.starts_with(LABEL_PREFIX)).collect(),
+        networks: Vec::new(),
+        resolution: match spec.endpoint_spec.unwrap_or_default().mode.as_deref() {
+            Some("dnsrr") => Resolution::RoundRobin,
+            _ => Resolution::VirtualIp,
+        },
+        vips,
+        secrets: container.secrets.into_iter().flatten().filter_map(mounted).collect(),
+        scale: spec.mode.unwrap_or_default().into(),
+        update: update_status.unwrap_or_default().into(),
+    };
+    let targets = targets.into_iter().flatten().map(|target| target.target).collect();
+    Ok(Draft { service, targets })
 }
 
 /// Gives each service its networks. A target that is neither the ID nor the name of a known
 /// network is left out, and told.
-pub(super) fn resolve(
-    drafts: &[Draft],
+pub(super) fn resolve<'a>(
+    drafts: impl IntoIterator<Item = &'a Draft>,
     networks: &BTreeMap<NetworkId, Network>,
 ) -> (BTreeMap<ServiceId, Service>, BTreeSet<String>) {
     let by_name: BTreeMap<&str, &Network> =
@@ -116,34 +135,37 @@ pub(super) fn resolve(
 }
 
 /// Reads `GET /tasks`.
-pub(super) fn tasks(body: &[u8]) -> Result<Sifted<Task>, serde_json::Error> {
-    sift("task", body, |docker: DockerTask, odd| {
-        let mut addresses = BTreeMap::new();
-        for attachment in docker.networks_attachments.into_iter().flatten() {
-            let written = attachment.addresses.unwrap_or_default();
-            let Some(network) = attachment.network else { continue };
-            match written.iter().find_map(|written| address(written)) {
-                Some(address) => drop(addresses.insert(NetworkId::new(network.id), address)),
-                None if written.is_empty() => {}
-                None => odd(format!("its addresses {written:?} are none and are left out")),
-            }
+pub(super) fn tasks(body: &[u8]) -> Result<Sifted<Versioned<Task>>, serde_json::Error> {
+    sift("task", body, task)
+}
+
+/// Reads one task. `odd` is told what of it is left out.
+pub(super) fn task(
+    docker: DockerTask,
+    odd: &mut dyn FnMut(String),
+) -> Result<Versioned<Task>, String> {
+    let mut addresses = BTreeMap::new();
+    for attachment in docker.networks_attachments.into_iter().flatten() {
+        let written = attachment.addresses.unwrap_or_default();
+        let Some(network) = attachment.network else { continue };
+        match written.iter().find_map(|written| address(written)) {
+            Some(address) => drop(addresses.insert(NetworkId::new(network.id), address)),
+            None if written.is_empty() => {}
+            None => odd(format!("its addresses {written:?} are none and are left out")),
         }
-        let held = docker.spec.unwrap_or_default().container_spec.unwrap_or_default().secrets;
-        Ok(Task {
-            id: TaskId::new(some(docker.id, "ID")?),
-            service: ServiceId::new(some(docker.service_id, "ServiceID")?),
-            slot: docker.slot.filter(|slot| *slot > 0),
-            node: docker.node_id.filter(|node| !node.is_empty()).map(NodeId::new),
-            state: docker
-                .status
-                .unwrap_or_default()
-                .state
-                .as_deref()
-                .map_or(TaskState::Waiting, state),
-            addresses,
-            secrets: held.into_iter().flatten().filter_map(mounted).map(|it| it.id).collect(),
-        })
-    })
+    }
+    let held = docker.spec.unwrap_or_default().container_spec.unwrap_or_default().secrets;
+    let written = docker.status.unwrap_or_default().state;
+    let task = Task {
+        id: TaskId::new(some(docker.id, "ID")?),
+        service: ServiceId::new(some(docker.service_id, "ServiceID")?),
+        slot: docker.slot.filter(|slot| *slot > 0),
+        node: docker.node_id.filter(|node| !node.is_empty()).map(NodeId::new),
+        state: written.as_deref().map_or(TaskState::Waiting, state),
+        addresses,
+        secrets: held.into_iter().flatten().filter_map(mounted).map(|it| it.id).collect(),
+    };
+    Ok(Versioned { version: docker.version.index, object: task })
 }
 
 /// Reads `GET /secrets`: the ID of each name.
@@ -152,6 +174,15 @@ pub(super) fn secrets(body: &[u8]) -> Result<Sifted<(String, SecretId)>, serde_j
         let id = SecretId::new(some(docker.id, "ID")?);
         Ok((some(docker.spec.name, "Spec.Name")?.to_string(), id))
     })
+}
+
+/// Reads from `GET /info` who signs the certificates of the Swarm's managers (PEM); none where the
+/// engine is no manager.
+pub(super) fn trust_root(body: &[u8]) -> Result<Option<String>, serde_json::Error> {
+    let info: DockerInfo = serde_json::from_slice(body)?;
+    let cluster = info.swarm.and_then(|member| member.cluster);
+    let root = cluster.and_then(|cluster| cluster.tls_info?.trust_root);
+    Ok(root.filter(|root| !root.is_empty()))
 }
 
 /// A secret that is a file; none where it is something else.
@@ -328,6 +359,11 @@ mod tests {
         services(json!(objects).to_string().as_bytes()).expect("a list")
     }
 
+    fn read_tasks(body: &[u8]) -> Result<Sifted<Task>, serde_json::Error> {
+        let (tasks, odd) = super::tasks(body)?;
+        Ok((tasks.into_iter().map(|task| task.object).collect(), odd))
+    }
+
     #[test]
     fn a_service_is_read_with_all_that_routing_needs_and_nothing_else() {
         let (drafts, odd) = read(&[service(|_| ())]);
@@ -502,7 +538,7 @@ mod tests {
             (json!(null), TaskState::Waiting),
         ] {
             let body = json!([task(|it| it["Status"]["State"] = written.clone())]).to_string();
-            let (tasks, odd) = super::tasks(body.as_bytes()).expect("a list");
+            let (tasks, odd) = read_tasks(body.as_bytes()).expect("a list");
             let states: Vec<_> = tasks.iter().map(|task| task.state).collect();
             assert_eq!((states, odd), (vec![state], vec![]), "{written}");
         }
@@ -524,7 +560,7 @@ mod tests {
             (json!(null), vec![], 0),
         ] {
             let body = json!([task(|it| it["NetworksAttachments"] = attachments.clone())]);
-            let (tasks, odd) = super::tasks(body.to_string().as_bytes()).expect("a list");
+            let (tasks, odd) = read_tasks(body.to_string().as_bytes()).expect("a list");
             let read: Vec<_> = tasks
                 .iter()
                 .flat_map(|it| it.addresses.values())
@@ -548,7 +584,7 @@ mod tests {
         ] {
             let spec = json!({"ContainerSpec": {"Image": "i", "Secrets": secrets}});
             let body = json!([task(|it| it["Spec"] = spec.clone())]).to_string();
-            let (tasks, odd) = super::tasks(body.as_bytes()).expect("a list");
+            let (tasks, odd) = read_tasks(body.as_bytes()).expect("a list");
             let read: Vec<_> = tasks.iter().flat_map(|it| &it.secrets).collect();
             let expected: Vec<_> = held.into_iter().map(SecretId::new).collect();
             assert_eq!((read, odd), (expected.iter().collect(), vec![]), "{spec}");
@@ -567,7 +603,7 @@ mod tests {
             json!([]),
         ] {
             let body = json!([odd, task(|it| it["ID"] = json!("good"))]).to_string();
-            let (tasks, oddities) = super::tasks(body.as_bytes()).expect("a list");
+            let (tasks, oddities) = read_tasks(body.as_bytes()).expect("a list");
             let ids: Vec<_> = tasks.iter().map(|task| task.id.as_str()).collect();
             assert_eq!((ids, oddities.len()), (vec!["good"], 1), "{odd}");
         }
@@ -579,7 +615,7 @@ mod tests {
             it["Slot"] = json!(null);
             it["NodeID"] = json!("");
         })]);
-        let (tasks, _) = super::tasks(body.to_string().as_bytes()).expect("a list");
+        let (tasks, _) = read_tasks(body.to_string().as_bytes()).expect("a list");
         assert_eq!((tasks[0].slot, tasks[0].node.clone()), (None, None));
     }
 

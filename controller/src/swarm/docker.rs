@@ -22,6 +22,7 @@ use hyper_util::rt::TokioExecutor;
 
 use super::address::Address;
 use super::call::{CallError, Cause, Method, Transport, connection_cause, refusal};
+use super::convert;
 
 /// `{"desired-state":["running"]}`. Not a filter by label: it would see the labels from each
 /// task's creation.
@@ -103,6 +104,14 @@ impl Docker {
     /// The names and IDs of all secrets, as bytes.
     pub(super) async fn secrets(&self) -> Result<Bytes, CallError> {
         self.within("/secrets", self.get("/secrets")).await
+    }
+
+    /// Who signs the certificates of the Swarm's managers, in PEM; none where the engine is no
+    /// manager. Not from `GET /swarm`, which shows the join tokens too.
+    pub(super) async fn trust_root(&self) -> Result<Option<String>, CallError> {
+        let body = self.within("/info", self.get("/info")).await?;
+        let unreadable = |error: serde_json::Error| Cause::Unreadable(error.to_string());
+        convert::trust_root(&body).map_err(unreadable).map_err(|cause| self.failed("/info", cause))
     }
 
     /// All networks of swarm scope.

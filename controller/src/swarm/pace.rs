@@ -7,6 +7,8 @@ use std::time::Duration;
 const QUICK: Duration = Duration::from_millis(250);
 /// Between the beginnings of two reads while nothing moves.
 const CALM: Duration = Duration::from_millis(500);
+/// Between the beginnings of two reads while each change is pushed: the net below the watch.
+const NET: Duration = Duration::from_secs(10);
 /// How long an event makes us expect more.
 const ECHO: Duration = Duration::from_secs(30);
 /// Reads take at most one part in so many of the time.
@@ -22,6 +24,8 @@ pub(super) enum Activity {
     Moving,
     /// None of these.
     Still,
+    /// Whatever changes is pushed.
+    Pushed,
 }
 
 impl Activity {
@@ -48,6 +52,7 @@ pub(super) fn pause(activity: Activity, took: Duration) -> Pause {
     let interval = match activity {
         Activity::Moving => QUICK,
         Activity::Still => CALM,
+        Activity::Pushed => NET,
     };
     let least = took.saturating_mul(SHARE - 1);
     Pause { least, most: interval.saturating_sub(took).max(least) }
@@ -78,8 +83,11 @@ mod tests {
 
     #[test]
     fn reads_follow_activity_and_never_take_more_than_a_tenth_of_the_time() {
-        use Activity::{Moving, Still};
+        use Activity::{Moving, Pushed, Still};
         for (activity, took, least, most) in [
+            (Pushed, ms(0), ms(0), ms(10_000)),
+            (Pushed, ms(100), ms(900), ms(9_900)),
+            (Pushed, ms(2_000), ms(18_000), ms(18_000)),
             (Moving, ms(0), ms(0), ms(250)),
             (Still, ms(0), ms(0), ms(500)),
             (Moving, ms(5), ms(45), ms(245)),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::call::{CallError, Cause};
-use super::convert::{self, Draft, Oddity, Sifted};
+use super::convert::{self, Draft, Oddity, Sifted, Versioned};
 use super::docker::Docker;
 use super::events::Heard;
 use super::{Network, NetworkId, Node, NodeId, Picture, SecretId, Secrets, Task};
@@ -19,7 +19,7 @@ const REFRESH: Duration = Duration::from_mins(1);
 pub(super) struct Reader<'a> {
     docker: &'a Docker,
     services: Parsed<Draft>,
-    tasks: Parsed<Task>,
+    tasks: Parsed<Versioned<Task>>,
     networks: BTreeMap<NetworkId, Network>,
     nodes: BTreeMap<NodeId, Node>,
     read_secrets: Secrets,
@@ -32,6 +32,15 @@ pub(super) struct Reader<'a> {
     /// The events that networks, nodes and secrets are as new as, and when they were read.
     fresh: Option<(Heard, Instant)>,
     picture: Arc<Picture>,
+}
+
+/// What a complete read found, object by object.
+pub(super) struct Lists<'a> {
+    pub(super) services: &'a [Draft],
+    pub(super) tasks: &'a [Versioned<Task>],
+    pub(super) networks: &'a BTreeMap<NetworkId, Network>,
+    pub(super) nodes: &'a BTreeMap<NodeId, Node>,
+    pub(super) secrets: Option<&'a BTreeMap<String, SecretId>>,
 }
 
 /// A list, and the hash of the body that it came from: not the body, which carries secrets.
@@ -84,11 +93,28 @@ impl<'a> Reader<'a> {
             (services, unknown) = convert::resolve(&self.services.list, &self.networks);
         }
         self.unknown = unknown;
-        let tasks = self.tasks.list.iter().map(|task| (task.id.clone(), task.clone())).collect();
+        let tasks = self.tasks.list.iter().map(|task| &task.object);
+        let tasks = tasks.map(|task| (task.id.clone(), task.clone())).collect();
         let (networks, nodes) = (self.networks.clone(), self.nodes.clone());
         let secrets = self.secrets.clone();
         self.picture = Arc::new(Picture { services, tasks, networks, nodes, secrets });
         Ok(Arc::clone(&self.picture))
+    }
+
+    /// The lists of the last complete read.
+    pub(super) fn lists(&self) -> Lists<'_> {
+        Lists {
+            services: &self.services.list,
+            tasks: &self.tasks.list,
+            networks: &self.networks,
+            nodes: &self.nodes,
+            secrets: self.secrets.as_ref(),
+        }
+    }
+
+    /// Lets the next read ask for everything, whatever events have told.
+    pub(super) fn forget_others(&mut self) {
+        self.fresh = None;
     }
 
     /// What is odd in the lists as they were last read.

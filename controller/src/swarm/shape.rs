@@ -19,7 +19,7 @@ pub(super) struct DockerService {
     pub(super) update_status: Option<DockerUpdate>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct DockerVersion {
     pub(super) index: u64,
@@ -135,6 +135,8 @@ pub(super) struct DockerUpdate {
 pub(super) struct DockerTask {
     #[serde(rename = "ID")]
     pub(super) id: String,
+    #[serde(default)]
+    pub(super) version: DockerVersion,
     #[serde(rename = "ServiceID")]
     pub(super) service_id: String,
     pub(super) slot: Option<u64>,
@@ -174,4 +176,30 @@ pub(super) struct DockerAttachment {
 pub(super) struct DockerAttached {
     #[serde(rename = "ID")]
     pub(super) id: String,
+}
+
+/// What an engine tells of itself.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct DockerInfo {
+    pub(super) swarm: Option<DockerMember>,
+}
+
+/// What a member of a Swarm tells of it; only a manager knows the cluster.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct DockerMember {
+    pub(super) cluster: Option<DockerCluster>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct DockerCluster {
+    #[serde(rename = "TLSInfo")]
+    pub(super) tls_info: Option<DockerTrust>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct DockerTrust {
+    pub(super) trust_root: Option<String>,
 }

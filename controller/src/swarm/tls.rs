@@ -1,10 +1,14 @@
-//! TLS to an engine that is reached over the network (`dockerd --tlsverify`).
+//! TLS to an engine that is reached over the network (`dockerd --tlsverify`), and to a manager's
+//! control socket.
 
-use std::fmt;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
+use tokio::net::UnixStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
@@ -83,6 +87,17 @@ impl Tls {
     pub(super) fn connector(&self) -> HttpsConnector<HttpConnector> {
         let builder = HttpsConnectorBuilder::new().with_tls_config(ClientConfig::clone(&self.0));
         builder.https_only().enable_http1().build()
+    }
+
+    /// Shakes hands over a stream, for HTTP/2: the other side has to prove this name.
+    pub(super) async fn shake_hands(
+        &self,
+        name: ServerName<'static>,
+        stream: UnixStream,
+    ) -> io::Result<TlsStream<UnixStream>> {
+        let mut config = ClientConfig::clone(&self.0);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 }
 

@@ -11,7 +11,7 @@ fn time(index: u64) -> String {
     humantime::format_rfc3339_nanos(moment(index)).to_string()
 }
 
-fn moment(index: u64) -> SystemTime {
+pub(super) fn moment(index: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_760_000_000 + index)
 }
 
@@ -229,7 +229,10 @@ pub(super) fn info(world: &World) -> Value {
             "Error": "",
             "Nodes": world.nodes.len(),
             "Managers": 1,
-            "Cluster": {"ID": "c".repeat(25)},
+            "Cluster": {
+                "ID": "c".repeat(25),
+                "TLSInfo": {"TrustRoot": world.authority, "CertIssuerSubject": "", "CertIssuerPublicKey": ""},
+            },
         },
     })
 }

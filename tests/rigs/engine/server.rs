@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 
+use super::control::Watches;
 use super::json;
 use super::update;
 use super::world::{State, World};
@@ -56,6 +57,7 @@ pub(super) struct Server {
     unversioned: Mutex<BTreeSet<String>>,
     printed: Mutex<BTreeMap<String, Printed>>,
     writes: Mutex<Vec<Write>>,
+    pub(super) watches: Watches,
 }
 
 /// A request that is no read.
@@ -85,6 +87,7 @@ impl Server {
             unversioned: Mutex::default(),
             printed: Mutex::default(),
             writes: Mutex::default(),
+            watches: Watches::new(),
         }
     }
 
@@ -92,10 +95,14 @@ impl Server {
         read(&lock(&self.world))
     }
 
-    /// Changes the world and sends the events of the change.
+    /// Changes the world, tells those who watch, and sends the events of the change.
     pub(super) fn write<T>(&self, write: impl FnOnce(&mut World) -> T) -> T {
         let mut world = lock(&self.world);
+        let before = self.watches.any().then(|| world.clone());
         let result = write(&mut world);
+        if let Some(before) = before {
+            self.watches.tell(&before, &world);
+        }
         for event in std::mem::take(&mut world.outbox) {
             if !*lock(&self.deaf) {
                 self.send_event(event);

@@ -123,6 +123,8 @@ pub(super) struct World {
     /// Objects that a list serves as they are, by the list's path.
     pub(super) odd: BTreeMap<String, Vec<Value>>,
     pub(super) outbox: Vec<Value>,
+    /// Who signs the certificates of its managers, in PEM.
+    pub(super) authority: String,
     next_address: u32,
 }
 
@@ -138,6 +140,7 @@ impl World {
             secrets: BTreeMap::new(),
             odd: BTreeMap::new(),
             outbox: Vec::new(),
+            authority: String::new(),
             next_address: first_address(),
         };
         world.add_node("node-1");
