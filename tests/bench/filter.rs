@@ -69,13 +69,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let backends = runtime.block_on(load::backends(4))?;
     let admin = free_address()?;
     let listeners = Listeners::new(&cases, &backends, admin)?;
-    let folder = tempfile::tempdir()?;
-    let config = folder.path().join("bootstrap.pb");
-    std::fs::write(&config, &listeners.bootstrap)?;
     let _installed = binary()?;
     // A child has the core of the thread that starts it.
     cpu::stay_on(1)?;
-    let mut envoy = Envoy::start_from(&config, admin, "bench", 1)?;
+    let mut envoy = Envoy::start_encoded(&listeners.bootstrap, admin, "bench", 1)?;
     cpu::stay_on(0)?;
     envoy.wait_ready()?;
     let mut samples = vec![Vec::new(); cases.len()];

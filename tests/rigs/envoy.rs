@@ -18,6 +18,9 @@ mod entry;
 
 pub use entry::{Drain, Entry};
 
+/// The name of a bootstrap that people can read.
+const YAML: &str = "bootstrap.yaml";
+
 /// A running Envoy. It ends when this is dropped, and when the test's process ends in any way.
 #[derive(Debug)]
 pub struct Envoy {
@@ -42,7 +45,7 @@ impl Envoy {
     ) -> anyhow::Result<Self> {
         let (admin, health) = (free_address()?, free_address()?);
         let bootstrap = bootstrap(controller, admin, health)?;
-        Self::run(&bootstrap, admin, (cluster, node), workers, &Launch::plain()?)
+        Self::run(YAML, bootstrap.as_bytes(), admin, (cluster, node), workers, &Launch::plain()?)
     }
 
     /// Starts Envoy with a bootstrap whose admin interface is at `admin`, and does not wait.
@@ -52,40 +55,33 @@ impl Envoy {
         node: &str,
         workers: u32,
     ) -> anyhow::Result<Self> {
-        Self::run(bootstrap, admin, ("default", node), workers, &Launch::plain()?)
+        let names = ("default", node);
+        Self::run(YAML, bootstrap.as_bytes(), admin, names, workers, &Launch::plain()?)
     }
 
-    /// Starts Envoy with a bootstrap in a file, whose admin interface is at `admin`, and does not
-    /// wait.
-    pub fn start_from(
-        bootstrap: &Path,
+    /// As [`Envoy::start_with`], where the bootstrap is an encoded message.
+    pub fn start_encoded(
+        bootstrap: &[u8],
         admin: SocketAddr,
         node: &str,
         workers: u32,
     ) -> anyhow::Result<Self> {
-        Self::run_in(tempfile::tempdir()?, bootstrap, admin, ("default", node), workers)
+        let names = ("default", node);
+        Self::run("bootstrap.pb", bootstrap, admin, names, workers, &Launch::plain()?)
     }
 
+    /// Envoy tells by the file's name how the bootstrap is written.
     fn run(
-        bootstrap: &str,
+        file: &str,
+        bootstrap: &[u8],
         admin: SocketAddr,
-        names: (&str, &str),
+        (cluster, node): (&str, &str),
         workers: u32,
         launch: &Launch<'_>,
     ) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let config = folder.path().join("bootstrap.yaml");
+        let config = folder.path().join(file);
         std::fs::write(&config, bootstrap)?;
-        Self::run_in(folder, &config, admin, names, workers)
-    }
-
-    fn run_in(
-        folder: TempDir,
-        config: &Path,
-        admin: SocketAddr,
-        (cluster, node): (&str, &str),
-        workers: u32,
-    ) -> anyhow::Result<Self> {
         let config = config.display().to_string();
         let workers = workers.to_string();
         let arguments = [

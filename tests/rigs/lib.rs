@@ -13,6 +13,7 @@ pub mod load;
 pub mod private_swarm;
 pub mod program;
 pub mod raw;
+pub mod relay;
 pub mod sandbox;
 pub mod scripted;
 pub mod source;

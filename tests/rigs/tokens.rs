@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use waggle_filter::config::PIN_SUFFIX;
 use waggle_filter::set_cookie::{SameSite, Scope};
 use waggle_filter::token::{KeyRing, Nonce, Token};
 
@@ -16,6 +17,8 @@ pub struct Tokens {
     ring: KeyRing,
     cipher: XChaCha20Poly1305,
     cookie: String,
+    /// The application's own, beside which ours is.
+    application: String,
 }
 
 impl Tokens {
@@ -23,7 +26,9 @@ impl Tokens {
     pub fn new(key: &str, cookie: &str) -> anyhow::Result<Self> {
         let bytes = base64::engine::general_purpose::STANDARD.decode(key)?;
         let cipher = XChaCha20Poly1305::new_from_slice(&bytes)?;
-        Ok(Self { ring: KeyRing::new(&[key.to_owned()])?, cipher, cookie: cookie.to_owned() })
+        let application = cookie.strip_suffix(PIN_SUFFIX).unwrap_or(cookie).to_owned();
+        let (ring, cookie) = (KeyRing::new(&[key.to_owned()])?, cookie.to_owned());
+        Ok(Self { ring, cipher, cookie, application })
     }
 
     /// A token that names this endpoint of this service, as Waggle makes it where the application
@@ -46,14 +51,14 @@ impl Tokens {
             },
         };
         token
-            .seal(&self.ring, &self.cookie, nonce())
+            .seal(&self.ring, &self.application, nonce())
             .ok_or_else(|| anyhow::anyhow!("no token of {token:?}"))
     }
 
     /// The endpoint that a token names; none if it is not a token of ours that is valid now.
     pub fn endpoint(&self, value: &str) -> Option<SocketAddr> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-        Some(Token::open(&self.ring, &self.cookie, value.as_bytes(), now)?.endpoint)
+        Some(Token::open(&self.ring, &self.application, value.as_bytes(), now)?.endpoint)
     }
 
     /// A valid token, written anew with the same key as a later format might be: only the text that

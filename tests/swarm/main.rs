@@ -15,4 +15,5 @@ mod sessions_under_change;
 mod silence;
 mod tls;
 mod walkthroughs;
+mod watch;
 mod world;

@@ -1,17 +1,13 @@
 //! Envoy goes on while the controller or Docker is away.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tokio::io::copy_bidirectional;
-use tokio::net::{UnixListener, UnixStream};
-use tokio::task::JoinSet;
-use tokio_util::task::AbortOnDropHandle;
 use waggle_tests::controller::responses;
 use waggle_tests::load::Load;
+use waggle_tests::relay::Relay;
 
 use crate::world::{World, on_stack, wait, wait_for};
 
@@ -86,7 +82,7 @@ fn thirty_seconds_without_docker_change_nothing() -> Result<()> {
         // Between the controller and the engine: an engine that stops itself, and goes on later,
         // starts all tasks anew.
         let api = Path::new("/run/api/docker.sock");
-        let relay = Relay::start(world, api)?;
+        let relay = relay_at(world, api)?;
         world.docker(
             "service update --detach --mount-add type=bind,source=/run/api,target=/run/api \
              --env-add WAGGLE_DOCKER=unix:///run/api/docker.sock waggle_controller",
@@ -109,7 +105,7 @@ fn thirty_seconds_without_docker_change_nothing() -> Result<()> {
             ensure!(away["swarm"]["failing"].is_string(), "{away:#}");
             ensure!(responses(&away) == sent, "{sent} before: {away:#}");
             go_on(300)?;
-            let _relay = Relay::start(world, api)?;
+            let _relay = relay_at(world, api)?;
             world.wait_read()?;
             go_on(300)
         })?;
@@ -121,26 +117,7 @@ fn thirty_seconds_without_docker_change_nothing() -> Result<()> {
 }
 
 /// The engine's API at another socket, as long as this lives.
-struct Relay(#[expect(dead_code, reason = "held to be dropped")] AbortOnDropHandle<()>);
-
-impl Relay {
-    fn start(world: &World, path: &Path) -> Result<Self> {
-        if path.exists() {
-            fs::remove_file(path)?;
-        }
-        fs::create_dir_all(path.parent().context("a socket has a folder")?)?;
-        let _guard = world.runtime.enter();
-        let listener = UnixListener::bind(path)?;
-        let engine = world.swarm.socket();
-        Ok(Self(AbortOnDropHandle::new(tokio::spawn(async move {
-            // They end with the one who accepts them.
-            let mut connections = JoinSet::new();
-            while let Ok((mut client, _)) = listener.accept().await {
-                connections.spawn(async move {
-                    let Ok(mut engine) = UnixStream::connect(engine).await else { return };
-                    let _either_end_left = copy_bidirectional(&mut client, &mut engine).await;
-                });
-            }
-        }))))
-    }
+fn relay_at(world: &World, path: &Path) -> Result<Relay> {
+    let _guard = world.runtime.enter();
+    Relay::start(path, world.swarm.socket())
 }

@@ -74,10 +74,10 @@ fn good() -> Swarm {
 enum Part {
     /// A resource, by its version.
     Whole(String),
-    Routes(RouteConfiguration),
-    Host(VirtualHost),
+    Routes(Box<RouteConfiguration>),
+    Host(Box<VirtualHost>),
     Listener(Box<Listener>),
-    Chain(FilterChain),
+    Chain(Box<FilterChain>),
 }
 
 /// The parts by a name.
@@ -90,15 +90,15 @@ fn parts(resources: &[Resource]) -> BTreeMap<String, Part> {
             Kind::Routes => {
                 let mut routes = RouteConfiguration::decode(body).unwrap();
                 for host in routes.virtual_hosts.drain(..) {
-                    parts.insert(format!("{name} {}", host.name), Part::Host(host));
+                    parts.insert(format!("{name} {}", host.name), Part::Host(Box::new(host)));
                 }
-                parts.insert(name, Part::Routes(routes));
+                parts.insert(name, Part::Routes(Box::new(routes)));
             }
             Kind::Listener => {
                 let mut listener = Listener::decode(body).unwrap();
                 let chains = std::mem::take(&mut listener.filter_chains);
                 for chain in chains.into_iter().chain(listener.default_filter_chain.take()) {
-                    parts.insert(format!("{name} {}", chain.name), Part::Chain(chain));
+                    parts.insert(format!("{name} {}", chain.name), Part::Chain(Box::new(chain)));
                 }
                 parts.insert(name, Part::Listener(Box::new(listener)));
             }

@@ -8,7 +8,7 @@ use std::process::ExitStatus;
 
 use nix::sys::signal::Signal;
 
-use super::{Envoy, Launch, binary, bootstrap};
+use super::{Envoy, Launch, YAML, binary, bootstrap};
 use crate::program::{eventually, free_address};
 
 /// How an Envoy is let go, in whole seconds, as `envoy/entry.sh` reads it.
@@ -50,7 +50,8 @@ impl Entry {
             [("WAGGLE_DRAIN_NOTICE", drain.notice), ("WAGGLE_DRAIN_WAIT", drain.wait)];
         let launch =
             Launch { program: Path::new("/bin/bash"), before: &before, environment: &environment };
-        let envoy = Envoy::run(&bootstrap, admin, ("default", node), 1, &launch)?;
+        let (bootstrap, names) = (bootstrap.as_bytes(), ("default", node));
+        let envoy = Envoy::run(YAML, bootstrap, admin, names, 1, &launch)?;
         Ok(Self { envoy, health })
     }
 

@@ -19,6 +19,8 @@ use super::{Image, VipForwarding};
 use crate::sandbox::run;
 
 pub(super) const SOCKET: &str = "/run/docker.sock";
+/// Below the engine's `--exec-root`.
+const CONTROL: &str = "/run/docker/swarm/control.sock";
 pub(super) const LOG: &str = "/run/engine.log";
 /// Between two looks at something that is waited for.
 pub(super) const PAUSE: Duration = Duration::from_millis(50);
@@ -56,6 +58,11 @@ impl Engine {
     /// The engine's socket; the path means this engine only inside of the sandbox.
     pub fn socket(&self) -> &'static Path {
         Path::new(SOCKET)
+    }
+
+    /// The control socket of the engine's Swarm manager; the path means it only inside of the sandbox.
+    pub fn control_socket(&self) -> &'static Path {
+        Path::new(CONTROL)
     }
 
     /// The engine's process, to be signalled: stopped (`SIGSTOP`), its API hangs and its tasks run.
