@@ -16,6 +16,10 @@
 //! `LISTEN` (`0.0.0.0:8080`), `INSTANCE` (the host name), `VERSION` (`0.1`) and `METADATA` (empty)
 //! set it up. With `TLS_CERT` and `TLS_KEY` (files, PEM) it takes TLS too, at `TLS_LISTEN`
 //! (`0.0.0.0:8443`). On SIGTERM it stops listening, finishes what it serves for at most a second, and ends.
+//!
+//! It can also behave as other applications do: `ON_SIGTERM` (`finish`, `exit` at once, `ignore`),
+//! `FINISH_MS` (1000), `LISTEN_AFTER_MS` (0), and `KEEP_ALIVE_MS` (30000), after which it closes a
+//! connection without a request.
 
 use std::convert::Infallible;
 use std::env;
@@ -38,13 +42,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
 use crate::answer::{Command, Identity, Reply, answer, status, text};
+use crate::conduct::{Conduct, Ending};
 
 mod answer;
+mod conduct;
 mod tls;
 mod websocket;
-
-/// How long the requests in flight may go on after SIGTERM.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// What all connections share.
 struct Application {
@@ -70,7 +73,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         });
     }
     let application = Application { identity, broken: AtomicU16::new(0) };
-    runtime.block_on(serve(listen, Arc::new(application)))
+    runtime.block_on(serve(listen, Arc::new(application), Conduct::from_environment()?))
 }
 
 fn setting(name: &str, default: impl FnOnce() -> String) -> String {
@@ -81,14 +84,22 @@ fn host_name() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
-async fn serve(listen: SocketAddr, application: Arc<Application>) -> Result<(), Box<dyn Error>> {
-    let listener = TcpListener::bind(listen).await?;
+async fn serve(
+    listen: SocketAddr,
+    application: Arc<Application>,
+    conduct: Conduct,
+) -> Result<(), Box<dyn Error>> {
     let mut stop = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = stop.recv(), if conduct.ending != Ending::Never => return Ok(()),
+        () = sleep(conduct.listen_after) => {}
+    }
+    let listener = TcpListener::bind(listen).await?;
     let connections = GracefulShutdown::new();
     println!("{} listens on {}", application.identity.instance, listener.local_addr()?);
     loop {
         let accepted = tokio::select! {
-            _ = stop.recv() => break,
+            _ = stop.recv(), if conduct.ending != Ending::Never => break,
             accepted = listener.accept() => accepted,
         };
         // The peer left already, or descriptors ran out: neither ends the service.
@@ -104,15 +115,17 @@ async fn serve(listen: SocketAddr, application: Arc<Application>) -> Result<(), 
             async move { Ok::<_, Infallible>(respond(&application, request).await) }
         });
         let mut protocols = auto::Builder::new(TokioExecutor::new());
-        protocols.http1().timer(TokioTimer::new());
+        protocols.http1().timer(TokioTimer::new()).header_read_timeout(conduct.keep_alive);
         protocols.http2().timer(TokioTimer::new());
         let connection =
             protocols.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         tokio::spawn(connections.watch(connection));
     }
     drop(listener);
-    // What is not done by then is cut by the end of the process.
-    let _ = timeout(GRACE, connections.shutdown()).await;
+    if conduct.ending == Ending::Finish {
+        // What is not done by then is cut by the end of the process.
+        let _ = timeout(conduct.finish, connections.shutdown()).await;
+    }
     Ok(())
 }
 
