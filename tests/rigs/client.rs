@@ -218,7 +218,13 @@ impl Jar {
 
     /// Takes an answer's cookies.
     pub fn take(&mut self, answer: &Answer) {
-        for line in answer.set_cookies() {
+        self.take_lines(&answer.headers);
+    }
+
+    /// Takes the cookies of an answer's headers.
+    pub fn take_lines(&mut self, headers: &HeaderMap) {
+        let lines = headers.get_all(SET_COOKIE).iter();
+        for line in lines.filter_map(|line| line.to_str().ok()) {
             let (pair, attributes) = line.split_once(';').unwrap_or((line, ""));
             let Some((name, value)) = pair.split_once('=') else { continue };
             let is_over = attributes.to_ascii_lowercase().contains("max-age=0");

@@ -1,0 +1,157 @@
+//! What came of a load.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use super::mix::Kind;
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// Another status than 200, and the endpoint that the answer names.
+    Status(u16, String),
+    /// No connection to the proxy.
+    Refused(io::ErrorKind),
+    /// The connection to the proxy ended before the answer did.
+    Cut(String),
+    /// No answer in time.
+    Silence,
+    /// The answer of another service.
+    Stranger(String),
+    /// There is no such request; a fault of the plan.
+    Request(String),
+}
+
+impl Fault {
+    #[expect(clippy::needless_pass_by_value, reason = "errors are mapped by this name")]
+    pub(super) fn cut(error: hyper::Error) -> Self {
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        Self::Cut(format!("{error}{cause}"))
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status, upstream) if upstream.is_empty() => write!(out, "{status}"),
+            Self::Status(status, upstream) => write!(out, "{status} of {upstream}"),
+            Self::Refused(kind) => write!(out, "no connection to the proxy: {kind}"),
+            Self::Cut(error) => write!(out, "cut: {error}"),
+            Self::Silence => write!(out, "no answer within {:?}", super::PATIENCE),
+            Self::Stranger(answer) => write!(out, "another service: {}", answer.trim()),
+            Self::Request(error) => write!(out, "no request: {error}"),
+        }
+    }
+}
+
+/// A request that failed.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// When it was due, since the load began.
+    pub at: Duration,
+    /// How long it took to fail, since it was due.
+    pub took: Duration,
+    /// What was asked.
+    pub kind: Kind,
+    /// What became of it.
+    pub fault: Fault,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at, took, kind, fault } = self;
+        write!(
+            out,
+            "at {:.3} s, after {:.3} s, {kind}: {fault}",
+            at.as_secs_f64(),
+            took.as_secs_f64()
+        )
+    }
+}
+
+/// What came of it all.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// How long it ran.
+    pub ran: Duration,
+    /// How many requests were asked.
+    pub asked: usize,
+    /// Those that failed, in the order of their ends.
+    pub failures: Vec<Failure>,
+    /// How long the others took since they were due, the shortest first.
+    pub times: Vec<Duration>,
+    /// How late requests were sent, the least first: what the load itself adds to their times.
+    pub late: Vec<Duration>,
+}
+
+impl Report {
+    /// The time that so many of a thousand requests did not exceed.
+    pub fn per_mille(times: &[Duration], share: usize) -> Duration {
+        let index = (times.len() * share / 1000).min(times.len().saturating_sub(1));
+        times.get(index).copied().unwrap_or_default()
+    }
+
+    /// How many took longer than this.
+    pub fn slower_than(&self, limit: Duration) -> usize {
+        self.times.len() - self.times.partition_point(|time| *time <= limit)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = |share| Self::per_mille(&self.times, share).as_secs_f64() * 1e3;
+        write!(
+            out,
+            "{} requests in {:.1} s, {} failed; p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms; \
+             sent late: p99 {:.1} ms",
+            self.asked,
+            self.ran.as_secs_f64(),
+            self.failures.len(),
+            time(500),
+            time(990),
+            time(1000),
+            Self::per_mille(&self.late, 990).as_secs_f64() * 1e3,
+        )?;
+        for failure in self.failures.iter().take(10) {
+            write!(out, "\n  {failure}")?;
+        }
+        if self.failures.len() > 10 {
+            write!(out, "\n  … and {} more", self.failures.len() - 10)?;
+        }
+        Ok(())
+    }
+}
+
+/// What has come so far.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    failures: Vec<Failure>,
+    times: Vec<Duration>,
+    late: Vec<Duration>,
+}
+
+impl Tally {
+    pub(super) fn take(
+        &mut self,
+        kind: Kind,
+        at: Duration,
+        late: Duration,
+        took: Duration,
+        outcome: Result<(), Fault>,
+    ) {
+        self.late.push(late);
+        match outcome {
+            Ok(()) => self.times.push(took),
+            Err(fault) => self.failures.push(Failure { at, took, kind, fault }),
+        }
+    }
+
+    pub(super) fn report(mut self, ran: Duration) -> Report {
+        self.times.sort_unstable();
+        self.late.sort_unstable();
+        let asked = self.late.len();
+        Report { ran, asked, failures: self.failures, times: self.times, late: self.late }
+    }
+}
