@@ -57,6 +57,11 @@ impl Controller {
         self.process = None;
     }
 
+    /// Its process's ID, if it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
     /// Where it serves xDS.
     pub fn xds(&self) -> SocketAddr {
         self.xds

@@ -215,6 +215,17 @@ impl Engine {
         self.0.server.write(|world| world.lose_node(hostname));
     }
 
+    /// `docker node update --availability drain`: the node's tasks shall shut down. Tells which.
+    pub fn drain_node(&self, hostname: &str) -> Vec<Task> {
+        let left = self.0.server.write(|world| world.drain_node(hostname));
+        left.iter().map(|task| Task::of(&self.0.server, task)).collect()
+    }
+
+    /// `docker node update --availability active`: the node may have tasks again.
+    pub fn activate_node(&self, hostname: &str) {
+        self.0.server.write(|world| world.activate_node(hostname));
+    }
+
     /// Adds an object that a list (`/services`, `/tasks`, …) serves exactly as given.
     pub fn add_odd(&self, path: &str, object: Value) {
         self.0.server.write(|world| {

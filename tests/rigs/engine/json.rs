@@ -196,7 +196,7 @@ pub(super) fn node(node: &Node) -> Value {
         "Version": {"Index": node.index},
         "CreatedAt": time(node.index),
         "UpdatedAt": time(node.index),
-        "Spec": {"Labels": {}, "Role": "manager", "Availability": "active"},
+        "Spec": {"Labels": {}, "Role": "manager", "Availability": if node.drained { "drain" } else { "active" }},
         "Description": {
             "Hostname": node.hostname,
             "Platform": {"Architecture": "x86_64", "OS": "linux"},

@@ -277,6 +277,12 @@ impl Service {
         self.server.write(|world| world.remove(&self.id));
     }
 
+    /// Sets another image, and leaves it to the caller to replace its tasks.
+    pub fn begin_update(&self, image: &str) {
+        self.update(|spec| spec.image = image.into());
+        self.server.write(|world| world.set_update_status(&self.id, "updating"));
+    }
+
     fn update(&self, change: impl FnOnce(&mut Spec)) {
         self.server.write(|world| world.update(&self.id, change));
     }
@@ -313,7 +319,7 @@ pub struct Task {
 }
 
 impl Task {
-    fn of(server: &Arc<Server>, task: &world::Task) -> Self {
+    pub(super) fn of(server: &Arc<Server>, task: &world::Task) -> Self {
         Self {
             server: Arc::clone(server),
             id: task.id.clone(),
@@ -357,6 +363,29 @@ impl Task {
             Some(new) => Self::of(&self.server, &new),
             None => panic!("task {} is no longer in the simulated Swarm", self.id),
         }
+    }
+
+    /// Another task begins in its place, in state `preparing`, on the same node. With `ready` as its
+    /// desired state it waits for the order to run.
+    #[must_use = "the new task does nothing by itself"]
+    pub fn successor(&self, desired: State) -> Self {
+        let new = self.server.write(|world| world.succeed(&self.id, desired));
+        Self::of(&self.server, &new)
+    }
+
+    /// Moves its desired state.
+    pub fn shall_be(&self, desired: State) {
+        self.server.write(|world| world.stop(&self.id, desired));
+    }
+
+    /// Whether it runs now.
+    pub fn is_running(&self) -> bool {
+        self.read(|task| task.state == State::Running)
+    }
+
+    /// Whether it shall run.
+    pub fn shall_run(&self) -> bool {
+        self.read(|task| task.desired == State::Running)
     }
 
     /// Forgets it, as Swarm does some time after it stopped.

@@ -108,6 +108,14 @@ pub(super) struct Node {
     pub(super) index: u64,
     pub(super) hostname: String,
     pub(super) ready: bool,
+    /// Whether it shall have no tasks.
+    pub(super) drained: bool,
+}
+
+impl Node {
+    fn takes_tasks(&self) -> bool {
+        self.ready && !self.drained
+    }
 }
 
 /// A whole Swarm.
@@ -176,7 +184,8 @@ impl World {
         let id = self.new_id("w");
         let index = self.index;
         self.outbox.push(json::event(index, "node", "create", &id, hostname));
-        let node = Node { id: id.clone(), index, hostname: hostname.into(), ready: true };
+        let node =
+            Node { id: id.clone(), index, hostname: hostname.into(), ready: true, drained: false };
         self.nodes.insert(id, node);
         let global: Vec<String> = self
             .services
@@ -189,23 +198,50 @@ impl World {
         }
     }
 
-    /// A node stops answering: its tasks shall shut down (they still say `running`), and others
-    /// take their place on the nodes that are left.
-    pub(super) fn lose_node(&mut self, hostname: &str) {
+    fn change_node(&mut self, hostname: &str, change: impl FnOnce(&mut Node)) -> String {
         let index = self.tick();
         let Some(node) = self.nodes.values_mut().find(|node| node.hostname == hostname) else {
             panic!("no node named {hostname} in the simulated Swarm");
         };
-        node.ready = false;
+        change(node);
         node.index = index;
         let id = node.id.clone();
         self.outbox.push(json::event(index, "node", "update", &id, hostname));
-        let mut concerned = BTreeSet::new();
-        for task in self.tasks.values_mut().filter(|task| task.node == id) {
+        id
+    }
+
+    /// The tasks of a node shall shut down; tells those that should run until now.
+    fn shut_down_on(&mut self, node: &str) -> Vec<Task> {
+        let index = self.index;
+        let mut left = Vec::new();
+        for task in self.tasks.values_mut().filter(|task| task.node == node) {
+            if task.desired <= State::Running {
+                left.push(task.clone());
+            }
             task.desired = task.desired.max(State::Shutdown);
             task.index = index;
-            concerned.insert(task.service.clone());
         }
+        left
+    }
+
+    /// A node shall have no tasks. Those that it has shall shut down; others do not begin by
+    /// themselves, since each waits for the end of its predecessor.
+    pub(super) fn drain_node(&mut self, hostname: &str) -> Vec<Task> {
+        let id = self.change_node(hostname, |node| node.drained = true);
+        self.shut_down_on(&id)
+    }
+
+    /// A node may have tasks again.
+    pub(super) fn activate_node(&mut self, hostname: &str) {
+        self.change_node(hostname, |node| node.drained = false);
+    }
+
+    /// A node stops answering: its tasks shall shut down (they still say `running`), and others
+    /// take their place on the nodes that are left.
+    pub(super) fn lose_node(&mut self, hostname: &str) {
+        let id = self.change_node(hostname, |node| node.ready = false);
+        let left = self.shut_down_on(&id);
+        let concerned: BTreeSet<String> = left.into_iter().map(|task| task.service).collect();
         for service in concerned {
             self.fill(&service);
         }
@@ -358,8 +394,12 @@ impl World {
             .filter(|task| task.service == id && task.desired <= State::Running)
             .cloned()
             .collect();
-        let ready: Vec<String> =
-            self.nodes.values().filter(|node| node.ready).map(|node| node.id.clone()).collect();
+        let ready: Vec<String> = self
+            .nodes
+            .values()
+            .filter(|node| node.takes_tasks())
+            .map(|node| node.id.clone())
+            .collect();
         match self.service_mut(id).spec.mode {
             Mode::Replicated(count) => {
                 for slot in 1..=count {
@@ -406,6 +446,22 @@ impl World {
         };
         self.tasks.insert(id.clone(), task);
         id
+    }
+
+    /// Starts one task, in state `preparing`, in the place of another.
+    pub(super) fn succeed(&mut self, old: &str, desired: State) -> Task {
+        let Some(old) = self.tasks.get(old).cloned() else {
+            panic!("task {old} is no longer in the simulated Swarm");
+        };
+        let node = match self.nodes.get(&old.node) {
+            Some(node) if !node.takes_tasks() => self.nodes.values().find(|it| it.takes_tasks()),
+            other => other,
+        };
+        let node = node.map_or_else(String::new, |node| node.id.clone());
+        let id = self.begin(&old.service, old.slot, node);
+        self.set_state(&id, State::Preparing);
+        self.stop(&id, desired);
+        self.tasks[&id].clone()
     }
 
     /// Gives the tasks of a service the secrets of its specification.
