@@ -19,7 +19,8 @@ use crate::state::{Kept, StateDir};
 use crate::swarm::{Address, Engine, Identity, Tls};
 use crate::{admin, keys, proxy, routing, state, swarm, version, xds};
 
-/// Swarm signals a task two seconds after it was told to stop; the rest is for the way to Envoy.
+/// Swarm signals a task two seconds after it was told to stop, or later. The rest is for the way to
+/// Envoy, and for requests under way.
 const LINGER: Duration = Duration::from_millis(1_900);
 
 /// How long a call to Docker may take.

@@ -1,10 +1,12 @@
 //! A pool → its cluster. What changes often is not in here: a changed cluster warms anew.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3 as cluster;
 use envoy_types::pb::envoy::config::core::v3::{
-    Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions, UpstreamHttpProtocolOptions,
+    BindConfig, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions, SocketOption,
+    TcpKeepalive, UpstreamHttpProtocolOptions, socket_option,
 };
 use envoy_types::pb::envoy::extensions::upstreams::http::v3 as upstream;
 use envoy_types::pb::envoy::r#type::v3::Percent;
@@ -21,9 +23,29 @@ const UNLIMITED: u32 = 1_000_000;
 /// one of two tasks crashes, half of them fail at once, and all of these are to be tried again.
 const RETRIES_AT_MOST_PERCENT: f64 = 50.0;
 
-/// Retries that are always allowed at one time, a pool: quick requests are few at a time, and those
-/// that wait for a task that is gone are most of them.
-const RETRIES_AT_LEAST: u32 = 100;
+/// Retries that are always allowed at one time, a pool. Envoy's budget does not count requests that
+/// wait for another try: when a connection to a lost node is given up, all that waited for it fail at
+/// once, and what is over the budget gets 503. At 1,000 requests a second and one node of three that
+/// is 333.
+const RETRIES_AT_LEAST: u32 = 5_000;
+
+/// A task that refuses so many connections in a row, or does not answer them, rests for [`REST`].
+const DEAF_AFTER: u32 = 3;
+
+/// Longer than Swarm needs to tell of a node that is gone (15 s), so that it costs one wait for
+/// connections, not two.
+const REST: Duration = Duration::from_secs(20);
+
+/// How long a connection may be without a request. Many servers (Node.js, Uvicorn, Apache) close it
+/// after 5 s, Gunicorn after 2 s: a request that meets that is lost.
+const IDLE: Duration = Duration::from_millis(1_500);
+
+/// How long what was sent may stay without a sign of its arrival, in milliseconds: then the task is
+/// gone, although its address is still told. Linux would try for a quarter of an hour. (gRPC's value.)
+const UNACKNOWLEDGED: i64 = 20_000;
+
+/// `IPPROTO_TCP`, and its `TCP_USER_TIMEOUT` (Linux).
+const TCP_USER_TIMEOUT: (i64, i64) = (6, 18);
 
 /// How much of a stream waits in Envoy for a slow reader, in bytes.
 pub(super) const BUFFER: u32 = 32 * 1024;
@@ -52,16 +74,19 @@ pub(super) fn resource(name: &PoolName, pool: &Pool, limits: &Limits) -> Resourc
         per_connection_buffer_limit_bytes: Some(number(BUFFER)),
         lb_policy: lb_policy.into(),
         common_lb_config: Some(cluster::cluster::CommonLbConfig {
-            // Never to an endpoint that is known to be bad, however few are left.
-            healthy_panic_threshold: Some(Percent { value: 0.0 }),
+            // Never to an endpoint that rests, while one in a hundred does not. If all of them rest,
+            // they are asked: one that listens late may be all that an update leaves.
+            healthy_panic_threshold: Some(Percent { value: 1.0 }),
             // By default the second task that fails within a second is asked for the rest of it.
-            update_merge_window: pool.options.ejection.map(|_| seconds(0)),
+            update_merge_window: Some(seconds(0)),
             ..Default::default()
         }),
         // An endpoint that is gone is gone, whatever a health check says.
         ignore_health_on_host_removal: true,
         circuit_breakers: Some(circuit_breakers()),
-        outlier_detection: pool.options.ejection.map(outlier_detection),
+        outlier_detection: outlier_detection(pool),
+        upstream_connection_options: Some(connection_options()),
+        upstream_bind_config: Some(give_up_on_the_silent()),
         transport_socket,
         typed_extension_protocol_options: HashMap::from([(
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(),
@@ -89,19 +114,71 @@ fn circuit_breakers() -> cluster::CircuitBreakers {
     }
 }
 
+/// Who rests. A virtual IP never does for a connection that failed: others behind it take the next.
+fn outlier_detection(pool: &Pool) -> Option<cluster::OutlierDetection> {
+    match (pool.options.ejection, pool.connections) {
+        (Some(ejection), _) => Some(failing(ejection)),
+        (None, Connections::Kept) => Some(deaf()),
+        (None, Connections::Renewed) => None,
+    }
+}
+
 /// Only failures to answer count, so that one URL that always fails by itself ejects nobody. A task
 /// rests as long the second time as the first.
-fn outlier_detection(ejection: Ejection) -> cluster::OutlierDetection {
-    let rest = duration(ejection.rest);
+fn failing(ejection: Ejection) -> cluster::OutlierDetection {
     cluster::OutlierDetection {
         consecutive_gateway_failure: Some(number(ejection.after.get())),
         enforcing_consecutive_gateway_failure: Some(number(100)),
+        ..resting(ejection.rest)
+    }
+}
+
+/// Only failures to connect count: what an application answers is its own matter.
+fn deaf() -> cluster::OutlierDetection {
+    cluster::OutlierDetection {
+        split_external_local_origin_errors: true,
+        consecutive_local_origin_failure: Some(number(DEAF_AFTER)),
+        enforcing_consecutive_local_origin_failure: Some(number(100)),
+        enforcing_local_origin_success_rate: Some(number(0)),
+        ..resting(REST)
+    }
+}
+
+fn resting(rest: Duration) -> cluster::OutlierDetection {
+    let rest = duration(rest);
+    cluster::OutlierDetection {
         enforcing_consecutive_5xx: Some(number(0)),
         enforcing_success_rate: Some(number(0)),
         interval: Some(seconds(1)),
         base_ejection_time: Some(rest),
         max_ejection_time: Some(rest),
         max_ejection_percent: Some(number(50)),
+        ..Default::default()
+    }
+}
+
+/// A connection on which nothing moves (a WebSocket, a long poll) is probed: its task may be gone.
+fn connection_options() -> cluster::UpstreamConnectionOptions {
+    cluster::UpstreamConnectionOptions {
+        tcp_keepalive: Some(TcpKeepalive {
+            keepalive_time: Some(number(30)),
+            keepalive_interval: Some(number(5)),
+            keepalive_probes: Some(number(3)),
+        }),
+        ..Default::default()
+    }
+}
+
+fn give_up_on_the_silent() -> BindConfig {
+    let (level, name) = TCP_USER_TIMEOUT;
+    BindConfig {
+        socket_options: vec![SocketOption {
+            description: "TCP_USER_TIMEOUT".to_owned(),
+            level,
+            name,
+            value: Some(socket_option::Value::IntValue(UNACKNOWLEDGED)),
+            ..Default::default()
+        }],
         ..Default::default()
     }
 }
@@ -114,8 +191,7 @@ fn alpn(protocol: Protocol) -> &'static [&'static str] {
     }
 }
 
-/// An idle connection is closed before the task would close it: a request on a connection that is
-/// just closing fails, and many servers (Node.js, Uvicorn) close after 5 s.
+/// An idle connection is closed before the task would close it.
 fn http_options(pool: &Pool) -> upstream::HttpProtocolOptions {
     use upstream::http_protocol_options::{
         ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
@@ -126,7 +202,7 @@ fn http_options(pool: &Pool) -> upstream::HttpProtocolOptions {
     };
     upstream::HttpProtocolOptions {
         common_http_protocol_options: Some(HttpProtocolOptions {
-            idle_timeout: Some(seconds(4)),
+            idle_timeout: Some(duration(IDLE)),
             max_connection_duration: match pool.connections {
                 Connections::Kept => None,
                 Connections::Renewed => Some(seconds(1)),

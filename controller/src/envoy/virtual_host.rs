@@ -46,7 +46,7 @@ const IDEMPOTENT: &str = "GET|HEAD|OPTIONS|TRACE|PUT|DELETE";
 const REPEATABLE_BODY: u64 = 256 * 1024;
 
 /// Failures before the task can have seen the request.
-const UNSEEN: &str = "connect-failure,refused-stream";
+const UNSEEN: &str = "connect-failure,refused-stream,reset-before-request";
 
 /// These, and a connection that ends before the response begins.
 const UNANSWERED: &str = "connect-failure,refused-stream,reset";

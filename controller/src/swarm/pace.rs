@@ -11,8 +11,9 @@ const CALM: Duration = Duration::from_millis(500);
 const NET: Duration = Duration::from_secs(10);
 /// How long an event makes us expect more.
 const ECHO: Duration = Duration::from_secs(30);
-/// Reads take at most one part in so many of the time.
-const SHARE: u32 = 10;
+/// Reads take at most one part in so many of the time: of the time in which something moves, and of
+/// all other. A stop is to be seen well within two seconds, whatever a read takes.
+const SHARES: (u32, u32) = (4, 10);
 
 /// The first and the longest pause after a failed cycle.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -49,12 +50,12 @@ pub(super) struct Pause {
 
 /// The pause after a complete read that took so long.
 pub(super) fn pause(activity: Activity, took: Duration) -> Pause {
-    let interval = match activity {
-        Activity::Moving => QUICK,
-        Activity::Still => CALM,
-        Activity::Pushed => NET,
+    let (interval, share) = match activity {
+        Activity::Moving => (QUICK, SHARES.0),
+        Activity::Still => (CALM, SHARES.1),
+        Activity::Pushed => (NET, SHARES.1),
     };
-    let least = took.saturating_mul(SHARE - 1);
+    let least = took.saturating_mul(share - 1);
     Pause { least, most: interval.saturating_sub(took).max(least) }
 }
 
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_follow_activity_and_never_take_more_than_a_tenth_of_the_time() {
+    fn reads_follow_activity_and_never_take_more_than_their_share_of_the_time() {
         use Activity::{Moving, Pushed, Still};
         for (activity, took, least, most) in [
             (Pushed, ms(0), ms(0), ms(10_000)),
@@ -90,11 +91,12 @@ mod tests {
             (Pushed, ms(2_000), ms(18_000), ms(18_000)),
             (Moving, ms(0), ms(0), ms(250)),
             (Still, ms(0), ms(0), ms(500)),
-            (Moving, ms(5), ms(45), ms(245)),
+            (Moving, ms(5), ms(15), ms(245)),
             (Still, ms(5), ms(45), ms(495)),
-            (Moving, ms(25), ms(225), ms(225)),
+            (Moving, ms(25), ms(75), ms(225)),
             (Still, ms(25), ms(225), ms(475)),
-            (Moving, ms(100), ms(900), ms(900)),
+            (Moving, ms(100), ms(300), ms(300)),
+            (Moving, ms(450), ms(1350), ms(1350)),
             (Still, ms(100), ms(900), ms(900)),
         ] {
             assert_eq!(pause(activity, took), Pause { least, most }, "{activity:?} {took:?}");
