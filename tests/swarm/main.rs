@@ -14,6 +14,7 @@ mod sessions;
 mod sessions_under_change;
 mod silence;
 mod tls;
+mod updates;
 mod walkthroughs;
 mod watch;
 mod world;
