@@ -67,14 +67,14 @@ pub(super) fn needed(steps: &[Step]) -> Vec<Other> {
 /// Many `POST`s at a time, and again just when the application closes the connections that they were
 /// sent on.
 pub(super) async fn ask_on_idle_connections(scene: &Scene) -> anyhow::Result<()> {
-    const AT_A_TIME: usize = 20;
+    const AT_A_TIME: usize = 100;
     let proxy = scene.stage().http;
     let clients: Vec<Client> = (0..AT_A_TIME).map(|_| Client::new(proxy)).collect();
-    // Each round comes a little earlier or later than the application's two seconds.
-    for apart in [0_u64, 1_990, 1_998, 2_002] {
+    // Each round is spread over the moment at which the application's two seconds are over.
+    for apart in [0_u64, 1_970, 1_975, 1_980] {
         let apart = Duration::from_millis(apart);
         let asked = clients.iter().zip(0_u32..).map(async |(client, number)| {
-            sleep(apart + Duration::from_micros(500) * number).await;
+            sleep(apart + Duration::from_micros(300) * number).await;
             // Long enough that each needs a connection of its own.
             ok(&client.post("quiet.local", "/sleep/30", b"x").await?)
         });
