@@ -27,8 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Control {
     routing: routing::Settings,
-    /// How long a task that was told to stop may still be used.
-    linger: Duration,
     envoy: envoy::Settings,
     /// The resources that no turn changes.
     fixed: Vec<Arc<Resource>>,
@@ -80,13 +78,11 @@ pub struct Outlets {
 }
 
 impl Control {
-    /// A loop that begins with the ledger that was kept. The settings' `linger` counts from the
-    /// moment at which a task is told to stop.
+    /// A loop that begins with the ledger that was kept.
     pub fn new(routing: routing::Settings, envoy: envoy::Settings, ledger: Ledger) -> Self {
         let fixed: Vec<_> = envoy::fixed(&envoy).into_iter().map(Arc::new).collect();
         let others = together(envoy::routed(&Routes::default(), &envoy), &fixed);
         Self {
-            linger: routing.linger,
             routing,
             envoy,
             fixed,
@@ -123,7 +119,6 @@ impl Control {
         now: SystemTime,
         outlets: &Outlets,
     ) {
-        self.routing.linger = self.linger.saturating_sub(observed.via.delay());
         let (turn, resources) = self.plan(&observed.picture, opinions, now);
         self.last = turn;
         let mut routing = Arc::clone(&self.last.routing);

@@ -30,7 +30,6 @@ mod site;
 
 pub use ownership::ShareHosts;
 
-use leaving::Missed;
 use ownership::Grants;
 
 /// What the routing depends on beside the Swarm.
@@ -61,8 +60,8 @@ pub struct Turn {
     /// Services that the next turn leaves out, as if they asked for nothing. What they hold stays
     /// theirs. No turn sets it.
     pub left_out: BTreeSet<ServiceId>,
-    /// The tasks of the leaving endpoints.
-    missed: BTreeMap<TaskId, Missed>,
+    /// When the tasks of the leaving endpoints were first missed.
+    missed: BTreeMap<TaskId, SystemTime>,
 }
 
 impl Turn {
@@ -133,7 +132,7 @@ pub fn route(picture: &Picture, settings: &Settings, last: &Turn, now: SystemTim
             kept,
         },
         left_out: BTreeSet::new(),
-        wake_at: missed.values().filter_map(Missed::until).min(),
+        wake_at: missed.values().min().and_then(|missed| missed.checked_add(settings.linger)),
         missed,
     }
 }

@@ -64,16 +64,6 @@ pub enum Via {
     Pushed,
 }
 
-impl Via {
-    /// How long a change may be unknown: half a second between two reads.
-    pub fn delay(self) -> Duration {
-        match self {
-            Self::Polled => Duration::from_millis(500),
-            Self::Pushed => Duration::ZERO,
-        }
-    }
-}
-
 /// Where a picture is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -63,12 +63,6 @@ impl Process {
         let _reaped = self.child.wait();
     }
 
-    /// Sends it a signal.
-    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        let id = Pid::from_raw(self.child.id().try_into()?);
-        kill(id, signal).with_context(|| format!("{signal} to {id}"))
-    }
-
     /// How it ended, once it has.
     pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)

@@ -243,13 +243,11 @@ async fn an_envoy_that_is_told_to_stop_lets_each_kind_of_client_go() -> Result<(
 /// Requests of a client that keeps a connection of HTTP/2, and takes a new one when told to.
 fn over_http2(proxy: SocketAddr) -> BoxStream<'static, Result<Answer>> {
     let ask = async move |kept: &mut Option<Client>| {
-        loop {
-            let client = match kept.take() {
-                Some(client) if client.is_open().await => client,
-                _ => Client::http2(proxy).await?,
-            };
-            return client.get(HOST, "/ping").await.inspect(|_| *kept = Some(client));
-        }
+        let client = match kept.take() {
+            Some(client) if client.is_open().await => client,
+            _ => Client::http2(proxy).await?,
+        };
+        client.get(HOST, "/ping").await.inspect(|_| *kept = Some(client))
     };
     stream::unfold(None, move |mut kept| async move { Some((ask(&mut kept).await, kept)) }).boxed()
 }

@@ -11,22 +11,6 @@ use super::{Endpoint, Pool, PoolName, Presence, Routes, Target, Turn};
 use crate::labels::NodeCluster;
 use crate::swarm::{Picture, TaskId};
 
-/// A task that is no longer told to run, and whose endpoint still serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Missed {
-    /// When it was first missed.
-    since: SystemTime,
-    /// How long it was given then. A change that comes by another way later does not lengthen it.
-    linger: Duration,
-}
-
-impl Missed {
-    /// When its endpoint goes.
-    pub(super) fn until(&self) -> Option<SystemTime> {
-        self.since.checked_add(self.linger)
-    }
-}
-
 /// Puts into each empty pool the endpoints that answered its claims in the last turn, if their
 /// tasks are gone for less than `linger`. Tells since when each of these tasks is missed.
 pub(super) fn keep(
@@ -35,20 +19,20 @@ pub(super) fn keep(
     last: &Turn,
     now: SystemTime,
     linger: Duration,
-) -> BTreeMap<TaskId, Missed> {
+) -> BTreeMap<TaskId, SystemTime> {
     let mut missed = BTreeMap::new();
     for (cluster, routes) in clusters {
         let Some(before) = last.routing.clusters.get(cluster) else { continue };
         let mut kept: BTreeMap<PoolName, Vec<Endpoint>> = BTreeMap::new();
         for (name, pool, endpoint) in lost(routes, before) {
             let Target::Task { task, node, .. } = &endpoint.target else { continue };
-            let gone = *last.missed.get(task).unwrap_or(&Missed { since: now, linger });
+            let since = *last.missed.get(task).unwrap_or(&now);
             // A clock that was set back ends the wait, too.
-            let over = now.duration_since(gone.since).map_or(true, |it| it >= gone.linger);
+            let over = now.duration_since(since).map_or(true, |gone| gone >= linger);
             if over || !told_to_stop(endpoint, task, pool, picture) {
                 continue;
             }
-            missed.insert(task.clone(), gone);
+            missed.insert(task.clone(), since);
             let presence = Presence::Leaving;
             let target = Target::Task { task: task.clone(), node: node.clone(), presence };
             kept.entry(name.clone()).or_default().push(Endpoint { target, ..endpoint.clone() });

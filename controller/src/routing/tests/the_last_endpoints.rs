@@ -37,17 +37,6 @@ fn stay_together_for_a_moment_and_then_go() {
 }
 
 #[test]
-fn stay_for_as_long_as_held_when_they_were_missed() {
-    let empty = two_tasks().no_task("10.0.0.2").no_task("10.0.0.3");
-    let polled = then(&routed(&two_tasks()), &empty, 1000);
-    let pushed = Settings { linger: LINGER + Duration::from_millis(500), ..settings() };
-    let turn = route(&empty.picture, &pushed, &polled, at(2399));
-    assert_eq!(turn.wake_at, Some(at(2400)), "what was seen late is not kept longer");
-    let turn = route(&empty.picture, &pushed, &turn, at(2400));
-    assert_eq!((endpoints(&turn).as_str(), turn.wake_at), ("", None));
-}
-
-#[test]
 fn are_only_those_that_left_last() {
     let one = two_tasks().no_task("10.0.0.2");
     let turn = then(&routed(&two_tasks()), &one, 0);

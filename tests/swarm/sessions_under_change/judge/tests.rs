@@ -39,10 +39,13 @@ fn pins(expected: usize, found: usize) -> Violation {
     Violation::Pins { expected, found }
 }
 
+/// What happens, and which events violate what.
+type Row = (&'static str, Vec<Event>, Vec<(usize, Violation)>);
+
 #[test]
 fn a_history_is_judged_by_the_pool_at_its_time() {
     let first = answer(100, "a", &["1"]);
-    let table: [(&str, Vec<Event>, Vec<(usize, Violation)>); 13] = [
+    let table: [Row; 13] = [
         ("stays", vec![first.clone(), answer(200, "a", &[]), answer(300, "a", &[])], vec![]),
         ("moves when its task has left", vec![first.clone(), answer(1100, "b", &["2"])], vec![]),
         (
