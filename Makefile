@@ -1,6 +1,7 @@
 # make demo         the product, step by step, on this machine: no Docker, no root
 # make demo-swarm   the same on a real Swarm in an engine of its own (root on Debian)
 # make test         everything: formatting, lints, unit, wasm, simulated and real Swarm tests
+# make bench        what Waggle costs and what clients lose in updates, in figures (half an hour)
 # make images       the controller's, Envoy's and the demo application's images (needs Docker)
 #
 # Tools that are missing are put into target/tools, pinned; nothing else of the machine is changed.
@@ -14,7 +15,7 @@ TOOLS := tests/tools.sh
 MUSL := x86_64-unknown-linux-musl
 COMMIT := $(shell git rev-parse --short=8 HEAD 2>/dev/null || echo unknown)
 
-.PHONY: demo demo-swarm test fast lint wasm-test simulated-test swarm-test programs static images
+.PHONY: bench bench-filter bench-updates demo demo-swarm test fast lint wasm-test simulated-test swarm-test programs static images
 
 demo: programs
 	target/debug/walk $(if $(ONCE),--once)
@@ -63,6 +64,24 @@ swarm-test:
 	@printf '\n*** LEFT OUT: the tests on a real Swarm need root: sudo make test ***\n\n'
 	@test "$${CI:-}" != true
 endif
+
+BENCH := cargo run --quiet --release --package waggle-tests --bin bench --
+
+bench: bench-filter bench-updates
+
+# CPU time and memory of Envoy, with and without the filter.
+bench-filter:
+	$(TOOLS) envoy >/dev/null
+	cargo wasm
+	cargo build --package waggle-filter --target wasm32-wasip1 --release --examples
+	$(BENCH) filter
+	$(BENCH) filter --calls
+	$(BENCH) memory
+
+# What clients lose in updates and outages: the tests' scenarios, a minute each.
+bench-updates: programs
+	cargo build --release --package waggle-controller --package waggle-demo
+	$(BENCH) updates
 
 images:
 	docker build --build-arg WAGGLE_COMMIT=$(COMMIT) --tag waggle/controller --file controller/Dockerfile .

@@ -55,50 +55,94 @@ pub(crate) struct Sample {
 
 /// Measures and prints the table.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let is_wanted = |case: &Case| {
-        let only = &arguments.only;
-        only.is_empty() || *case == Case::Plain || only.iter().any(|it| case.name().contains(it))
-    };
     let all: Vec<Case> = if arguments.calls {
         [Case::Plain].into_iter().chain(CALLS.map(Case::Probe)).collect()
     } else {
         Case::ALL.into()
     };
+    let is_wanted = |case: &Case| {
+        let only = &arguments.only;
+        only.is_empty() || *case == Case::Plain || only.iter().any(|it| case.name().contains(it))
+    };
     let cases: Vec<Case> = all.into_iter().filter(is_wanted).collect();
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let backends = runtime.block_on(load::backends(4))?;
-    let admin = free_address()?;
-    let listeners = Listeners::new(&cases, &backends, admin)?;
-    let _installed = binary()?;
-    // A child has the core of the thread that starts it.
-    cpu::stay_on(1)?;
-    let mut envoy = Envoy::start_encoded(&listeners.bootstrap, admin, "bench", 1)?;
-    cpu::stay_on(0)?;
-    envoy.wait_ready()?;
+    let bench = Bench::start(&cases)?;
     let mut samples = vec![Vec::new(); cases.len()];
-    let mut clients = Vec::new();
-    for (case, address) in cases.iter().zip(&listeners.addresses) {
-        let client = runtime.block_on(Client::meet(*case, *address));
-        clients.push(client.with_context(|| case.name())?);
-    }
     // The first round warms caches and compilers, and does not count.
     for round in 0..=arguments.rounds {
-        for (number, client) in clients.iter().enumerate() {
-            let before = cpu::used(envoy.id())?;
-            let time = runtime.block_on(client.ask(arguments.requests))?;
-            let used = cpu::used(envoy.id())?.saturating_sub(before);
-            let requests = f64::from(arguments.requests);
-            let sample = Sample {
-                cpu: used.as_secs_f64() * 1e6 / requests,
-                throughput: requests / time.as_secs_f64(),
-            };
+        for (number, (case, own)) in cases.iter().zip(&mut samples).enumerate() {
+            eprint!("\rround {round} of {}: {:<45}", arguments.rounds, case.name());
+            let sample = bench.ask(number, arguments.requests)?;
             if round > 0 {
-                samples[number].push(sample);
+                own.push(sample);
             }
-            eprint!("\rround {round} of {}: {:<40}", arguments.rounds, cases[number].name());
         }
     }
     eprintln!();
     print!("{}", table::of(&cases, &samples));
     Ok(())
+}
+
+/// How much more memory Envoy may have in the end than after a warm-up, in percent.
+const FLAT: f64 = 2.0;
+
+/// Measures what Envoy's memory does over many requests with sessions.
+pub(crate) fn memory(requests: u32) -> Result<()> {
+    let cases = [Case::HeadersMany, Case::HeadersNew];
+    let bench = Bench::start(&cases)?;
+    let part = requests / 20;
+    let ask = || (0..cases.len()).try_for_each(|case| bench.ask(case, part / 2).map(drop));
+    (0..4).try_for_each(|_| ask())?;
+    let before = cpu::resident(bench.envoy.id())?;
+    for turn in 1..=20 {
+        ask()?;
+        eprint!("\r{} of {requests} requests", turn * part);
+    }
+    let after = cpu::resident(bench.envoy.id())?;
+    let growth = (f64::from(after) / f64::from(before) - 1.0) * 100.0;
+    println!(
+        "\nRSS of Envoy: {before} KiB after a warm-up, {after} KiB after {requests} requests more ({growth:+.1} %)"
+    );
+    anyhow::ensure!(growth <= FLAT, "it grew by more than {FLAT} %");
+    Ok(())
+}
+
+/// An Envoy with a listener a case, and its clients.
+struct Bench {
+    runtime: runtime::Runtime,
+    clients: Vec<Client>,
+    envoy: Envoy,
+}
+
+impl Bench {
+    fn start(cases: &[Case]) -> Result<Self> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let backends = runtime.block_on(load::backends(4))?;
+        let admin = free_address()?;
+        let listeners = Listeners::new(cases, &backends, admin)?;
+        let _installed = binary()?;
+        // A child has the core of the thread that starts it.
+        cpu::stay_on(1)?;
+        let mut envoy = Envoy::start_encoded(&listeners.bootstrap, admin, "bench", 1)?;
+        cpu::stay_on(0)?;
+        envoy.wait_ready()?;
+        let mut clients = Vec::new();
+        for (case, address) in cases.iter().zip(&listeners.addresses) {
+            let client = runtime.block_on(Client::meet(*case, *address));
+            clients.push(client.with_context(|| case.name())?);
+        }
+        Ok(Self { runtime, clients, envoy })
+    }
+
+    /// So many requests to the listener of a case.
+    fn ask(&self, case: usize, requests: u32) -> Result<Sample> {
+        let client = self.clients.get(case).context("a case")?;
+        let before = cpu::used(self.envoy.id())?;
+        let time = self.runtime.block_on(client.ask(requests))?;
+        let used = cpu::used(self.envoy.id())?.saturating_sub(before);
+        let requests = f64::from(requests);
+        Ok(Sample {
+            cpu: used.as_secs_f64() * 1e6 / requests,
+            throughput: requests / time.as_secs_f64(),
+        })
+    }
 }

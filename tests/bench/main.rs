@@ -3,6 +3,7 @@
 mod filter;
 
 use clap::{Parser, Subcommand};
+use waggle_tests::scenarios;
 
 #[derive(Parser)]
 struct Command {
@@ -14,10 +15,34 @@ struct Command {
 enum What {
     /// CPU time and throughput of Envoy, with and without the filter.
     Filter(filter::Arguments),
+    /// Envoy's memory over many requests with sessions.
+    Memory {
+        /// How many.
+        #[arg(long, default_value_t = 1_000_000)]
+        requests: u32,
+    },
+    /// What clients lose in updates: the scenarios of the tests, for longer.
+    Updates {
+        /// How long each of them is.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
     match Command::parse().what {
         What::Filter(arguments) => filter::run(&arguments),
+        What::Memory { requests } => filter::memory(requests),
+        What::Updates { seconds } => updates(seconds),
     }
+}
+
+/// Plays the scenarios, and tells what clients lost.
+fn updates(seconds: u64) -> anyhow::Result<()> {
+    let table = scenarios::run(seconds, |outcome| {
+        eprintln!("{} {}: {} requests", outcome.letter, outcome.name, outcome.report.asked);
+    })?;
+    print!("{table}");
+    anyhow::ensure!(table.is_as_claimed(), "requests failed that may not");
+    Ok(())
 }

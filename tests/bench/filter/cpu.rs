@@ -1,4 +1,4 @@
-//! CPU time of a process, and which core a thread runs on.
+//! CPU time and memory of a process, and which core a thread runs on.
 
 use std::time::Duration;
 
@@ -22,4 +22,11 @@ pub(crate) fn used(process: u32) -> Result<Duration> {
         sum += run;
     }
     Ok(Duration::from_nanos(sum))
+}
+
+/// The memory of a process that is in use, in KiB.
+pub(crate) fn resident(process: u32) -> Result<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }

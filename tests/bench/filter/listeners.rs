@@ -65,10 +65,12 @@ pub(crate) enum Case {
     HeadersNew,
     /// The same, a client with it.
     HeadersPinned,
+    /// The same, more such clients than the filter remembers tokens.
+    HeadersMany,
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Plain,
         Self::PlainAgain,
         Self::Bare,
@@ -80,6 +82,7 @@ impl Case {
         Self::Pinned,
         Self::HeadersNew,
         Self::HeadersPinned,
+        Self::HeadersMany,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -96,12 +99,18 @@ impl Case {
             Self::Pinned => "Waggle: sticky, pinned client",
             Self::HeadersNew => "Waggle: both, new client",
             Self::HeadersPinned => "Waggle: both, pinned client",
+            Self::HeadersMany => "Waggle: both, 8,000 pinned clients in turn",
         }
+    }
+
+    /// How many clients ask in turn.
+    pub(crate) fn clients(self) -> usize {
+        if self == Self::HeadersMany { 8_000 } else { 1 }
     }
 
     /// Whether the client brings the cookie of an earlier answer.
     pub(crate) fn is_of_known_client(self) -> bool {
-        matches!(self, Self::Native | Self::Pinned | Self::HeadersPinned)
+        matches!(self, Self::Native | Self::Pinned | Self::HeadersPinned | Self::HeadersMany)
     }
 
     /// Whether each answer sets a cookie.
@@ -112,7 +121,11 @@ impl Case {
     /// What each answer must carry.
     pub(crate) fn headers(self) -> &'static [&'static str] {
         match self {
-            Self::Native | Self::Headers | Self::HeadersNew | Self::HeadersPinned => &[
+            Self::Native
+            | Self::Headers
+            | Self::HeadersNew
+            | Self::HeadersPinned
+            | Self::HeadersMany => &[
                 "x-request-id",
                 "x-proxy-id",
                 "x-server-info",
@@ -125,14 +138,20 @@ impl Case {
 
     fn info_headers(self) -> InfoHeaders {
         match self {
-            Self::Headers | Self::HeadersNew | Self::HeadersPinned => InfoHeaders::Shown,
+            Self::Headers | Self::HeadersNew | Self::HeadersPinned | Self::HeadersMany => {
+                InfoHeaders::Shown
+            }
             _ => InfoHeaders::Hidden,
         }
     }
 
     fn affinity(self) -> Result<Affinity> {
         Ok(match self {
-            Self::New | Self::Pinned | Self::HeadersNew | Self::HeadersPinned => {
+            Self::New
+            | Self::Pinned
+            | Self::HeadersNew
+            | Self::HeadersPinned
+            | Self::HeadersMany => {
                 Affinity::Cookie(CookieName::parse("session").context("a cookie name")?)
             }
             _ => Affinity::None,
@@ -212,10 +231,9 @@ fn of(
     if case == Case::Bare {
         manager = hcm::HttpConnectionManager {
             stat_prefix: "bare".to_owned(),
-            http_filters: vec![manager.http_filters.pop().context("a router")?],
+            http_filters: vec![http_filter("router", pack_any(Router::default()))],
             ..Default::default()
         };
-        manager.http_filters = vec![http_filter("router", pack_any(Router::default()))];
         configuration.request_headers_to_add.clear();
         configuration.request_headers_to_remove.clear();
         configuration.response_headers_to_remove.clear();

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::listeners::Case;
 
 /// Connections that ask at the same time.
-const CONNECTIONS: u32 = 16;
+const CONNECTIONS: usize = 16;
 
 /// What a task answers: as many headers as applications have.
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\n\
@@ -58,38 +58,44 @@ async fn answer(mut stream: TcpStream) -> Result<()> {
 /// Asks one listener.
 pub(crate) struct Client {
     address: SocketAddr,
-    request: Vec<u8>,
+    /// Sent in turn.
+    requests: Vec<Vec<u8>>,
 }
 
 impl Client {
-    /// Connects, and takes the cookies of a first answer where the case is about a known client.
+    /// Connects, and takes the cookies of first answers where the case is about known clients.
     pub(crate) async fn meet(case: Case, address: SocketAddr) -> Result<Self> {
         let mut stream = connect(address).await?;
         let request = |cookies: &str| format!("{HEAD}cookie: {cookies}\r\n\r\n").into_bytes();
-        let first = ask(&mut stream, &request("theme=dark; lang=en")).await?;
-        ensure!(first.starts_with("HTTP/1.1 200"), "{first}");
-        let cookies = first.lines().filter_map(|line| line.strip_prefix("set-cookie: "));
-        let mut pairs: Vec<&str> = vec!["theme=dark", "session=5f2a9c31d1f94e0c"];
-        if case.is_of_known_client() {
-            let pin = cookies.filter_map(|line| line.split(';').next()).next_back();
-            pairs.insert(1, pin.with_context(|| format!("no cookie in {first}"))?);
+        let mut requests = Vec::new();
+        for _ in 0..case.clients() {
+            let mut pairs = vec!["theme=dark", "session=5f2a9c31d1f94e0c"];
+            let first = ask(&mut stream, &request("theme=dark; lang=en")).await?;
+            if case.is_of_known_client() {
+                let cookies = first.lines().filter_map(|line| line.strip_prefix("set-cookie: "));
+                let pin = cookies.filter_map(|line| line.split(';').next()).next_back();
+                pairs.insert(1, pin.with_context(|| format!("no cookie in {first}"))?);
+            }
+            let request = request(&pairs.join("; "));
+            let answer = ask(&mut stream, &request).await?;
+            ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            ensure!(answer.contains("set-cookie") == case.sets_cookie(), "{answer}");
+            for header in case.headers() {
+                ensure!(answer.contains(&format!("\r\n{header}: ")), "no {header} in {answer}");
+            }
+            requests.push(request);
         }
-        let request = request(&pairs.join("; "));
-        let answer = ask(&mut stream, &request).await?;
-        ensure!(answer.contains("set-cookie") == case.sets_cookie(), "{answer}");
-        for header in case.headers() {
-            ensure!(answer.contains(&format!("\r\n{header}: ")), "no {header} in {answer}");
-        }
-        Ok(Self { address, request })
+        Ok(Self { address, requests })
     }
 
     /// Sends so many requests, over all connections together, and gives the time that they took.
     pub(crate) async fn ask(&self, requests: u32) -> Result<Duration> {
         let start = Instant::now();
-        let all = (0..CONNECTIONS).map(async |_| {
+        let all = (0..CONNECTIONS).map(async |number| {
             let mut stream = connect(self.address).await?;
-            for _ in 0..requests / CONNECTIONS {
-                ask(&mut stream, &self.request).await?;
+            let own = self.requests.iter().cycle().skip(number).step_by(CONNECTIONS);
+            for request in own.take(requests as usize / CONNECTIONS) {
+                ask(&mut stream, request).await?;
             }
             Ok::<_, anyhow::Error>(())
         });
