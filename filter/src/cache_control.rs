@@ -1,18 +1,25 @@
 //! `Cache-Control` of a response that sets our cookie: no shared cache may keep it, or it would give
 //! one client's session to others (RFC 9111, 5.2.2).
 
+const SEPARATOR: &[u8] = b", ";
+
 /// The value in place of the response's own lines; `None` if these keep shared caches away already.
 pub fn private(lines: &[&[u8]]) -> Option<Vec<u8>> {
-    let all = || lines.iter().copied().flat_map(directives).filter(|it| !it.is_empty());
-    let is_kept_away = all().any(|it| is(it, b"private") || is(it, b"no-store"));
-    let invites = |it: &&[u8]| is(it, b"public") || is(name(it), b"s-maxage");
-    if is_kept_away && !all().any(|it| invites(&it)) {
+    // A quote that its line leaves open may be closed by a later one: caches may read the lines one
+    // by one, or joined.
+    let joined = lines.join(SEPARATOR);
+    let single = || lines.iter().copied().flat_map(directives);
+    let keeps_away = |it: &[u8]| is(it, b"private") || is(it, b"no-store");
+    let invites = |it: &[u8]| is(it, b"public") || is(name(it), b"s-maxage");
+    let is_kept_away = single().any(keeps_away) && directives(&joined).any(keeps_away);
+    if is_kept_away && !single().chain(directives(&joined)).any(invites) {
         return None;
     }
+    let stays = |it: &&[u8]| !it.is_empty() && !invites(it) && !is(it, b"private");
+    let others = single().filter(stays).collect::<Vec<_>>().join(SEPARATOR);
     // First, where no quote that is never closed can swallow it.
-    let others = all().filter(|it| !invites(it) && !is(it, b"private"));
-    let value: Vec<&[u8]> = [b"private".as_slice()].into_iter().chain(others).collect();
-    Some(value.join(b", ".as_slice()))
+    let value = std::iter::once(b"private".as_slice()).chain(directives(&others).filter(stays));
+    Some(value.collect::<Vec<_>>().join(SEPARATOR))
 }
 
 /// The parts between commas, a comma in quotes aside, trimmed.
@@ -40,7 +47,7 @@ mod tests {
 
     #[test]
     fn shared_caches_are_kept_away_and_all_else_stays() {
-        let cases: [(&[&str], Option<&str>); 14] = [
+        let cases: [(&[&str], Option<&str>); 16] = [
             (&[], Some("private")),
             (&[""], Some("private")),
             (&["private"], None),
@@ -53,6 +60,8 @@ mod tests {
             (&["S-MaxAge = 1, private"], Some("private")),
             (&["public", "no-store"], Some("private, no-store")),
             (&["max-age=1", "immutable"], Some("private, max-age=1, immutable")),
+            (&["x=\"", "\",public,\"", "private"], Some("private, x=\", \", \"")),
+            (&["x=\"", "private"], Some("private, x=\"")),
             (&["private=\"a, public\""], Some("private, private=\"a, public\"")),
             (
                 &["no-cache=\"set-cookie\", x=\"a,b"],

@@ -105,7 +105,11 @@ impl Change {
                 b"path" => scope.path = text(value).filter(|path| path.starts_with('/')),
                 b"domain" => {
                     let domain = value.strip_prefix(b".").unwrap_or(value);
-                    scope.domain = text(domain).filter(|domain| !domain.is_empty());
+                    // One that begins so is no host: written by us, browsers would read another.
+                    let is_host = !domain.is_empty()
+                        && !domain.starts_with(b".")
+                        && !domain.starts_with(b" ");
+                    scope.domain = text(domain).filter(|_| is_host);
                 }
                 b"secure" => scope.secure = true,
                 b"samesite" => scope.same_site = SameSite::parse(value),
@@ -232,6 +236,8 @@ mod tests {
             (long.as_str(), scope()),
             ("s=1; domain=.Example.COM", domain("example.com")),
             ("s=1; Domain=", scope()),
+            ("s=1; Domain=..example.com", scope()),
+            ("s=1; Domain=. example.com", scope()),
             ("s=1; secure; HttpOnly; Partitioned", Scope { secure: true, ..scope() }),
             ("s=1; Secure=x", Scope { secure: true, ..scope() }),
             ("s=1; SameSite=strict", same_site(SameSite::Strict)),
