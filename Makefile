@@ -2,6 +2,7 @@
 # make demo-swarm   the same on a real Swarm in an engine of its own (root on Debian)
 # make test         everything: formatting, lints, unit, wasm, simulated and real Swarm tests
 # make bench        what Waggle costs and what clients lose in updates, in figures (half an hour)
+# make fuzz         the filter's parsers under cargo-fuzz, a minute each (needs a nightly Rust)
 # make images       the controller's, Envoy's and the demo application's images (needs Docker)
 #
 # Tools that are missing are put into target/tools, pinned; nothing else of the machine is changed.
@@ -15,7 +16,7 @@ TOOLS := tests/tools.sh
 MUSL := x86_64-unknown-linux-musl
 COMMIT := $(shell git rev-parse --short=8 HEAD 2>/dev/null || echo unknown)
 
-.PHONY: bench bench-filter bench-updates demo demo-swarm test fast lint wasm-test simulated-test swarm-test programs static images
+.PHONY: bench bench-filter bench-updates demo demo-swarm test fast lint wasm-test simulated-test swarm-test programs static images fuzz
 
 demo: programs
 	target/debug/walk $(if $(ONCE),--once)
@@ -82,6 +83,15 @@ bench-filter:
 bench-updates: programs
 	cargo build --release --package waggle-controller --package waggle-demo
 	$(BENCH) updates
+# What it finds goes into target/fuzz; bytes that break an invariant are named at the end. Put those
+# into filter/fuzz/corpus, where the normal tests replay them.
+fuzz:
+	@cargo +nightly --version >/dev/null 2>&1 || { printf '\n*** NOT DONE: fuzzing needs a nightly Rust: rustup toolchain install nightly ***\n\n'; exit 1; }
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p target/fuzz/corpus/$$target; \
+		PATH="$$($(TOOLS) cargo-fuzz):$$PATH" cargo +nightly fuzz run --fuzz-dir filter/fuzz --target-dir target/fuzz \
+			$$target target/fuzz/corpus/$$target filter/fuzz/corpus/$$target -- -max_total_time=$(SECONDS); \
+	done
 
 images:
 	docker build --build-arg WAGGLE_COMMIT=$(COMMIT) --tag waggle/controller --file controller/Dockerfile .

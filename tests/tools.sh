@@ -8,6 +8,7 @@
 # nextest        the folder of cargo-nextest
 # node           the folder of node
 # wasm-bindgen   the folder of wasm-bindgen-test-runner
+# cargo-fuzz     the folder of cargo-fuzz
 #
 # Nothing outside FOLDER is touched, but for Debian packages that `docker` cannot do without
 # (iptables, iproute2, …), where they are missing. Runs side by side wait for each other.
@@ -159,6 +160,23 @@ install_wasm_bindgen() {
     echo "$runner/bin"
 }
 
+# The fuzzer's driver; any on PATH will do.
+install_cargo_fuzz() {
+    version=0.13.2
+    if found=$(command -v cargo-fuzz); then
+        dirname "$found"
+        return
+    fi
+    fuzz=$folder/cargo-fuzz-$version
+    if [ ! -x "$fuzz/bin/cargo-fuzz" ]; then
+        cargo install --quiet --debug --locked --root "$fuzz" \
+            --target-dir "$folder/cargo-fuzz-build" --version "$version" cargo-fuzz >&2 ||
+            fail "cannot build cargo-fuzz $version"
+        rm -rf "$folder/cargo-fuzz-build"
+    fi
+    echo "$fuzz/bin"
+}
+
 exec 9>"$folder/.lock"
 flock 9
 case $tool in
@@ -167,5 +185,6 @@ docker) install_docker ;;
 nextest) install_nextest ;;
 node) install_node ;;
 wasm-bindgen) install_wasm_bindgen ;;
+cargo-fuzz) install_cargo_fuzz ;;
 *) fail "there is no tool '$tool'" ;;
 esac
