@@ -63,7 +63,8 @@ pub async fn serve(
 /// Ready is a controller that has something to tell the Envoys and reads the Swarm without trouble.
 /// It goes on serving when it is not ready; so health checks that restart belong on `/healthz`.
 async fn ready(State(sources): State<Sources>) -> impl IntoResponse {
-    match sources.status().swarm.trouble() {
+    let (report, health) = (sources.report.borrow().clone(), sources.health.borrow().clone());
+    match status::Reading::new(&report, &health, Instant::now()).trouble() {
         None => (StatusCode::OK, "ready\n".to_owned()),
         Some(trouble) => (StatusCode::SERVICE_UNAVAILABLE, format!("{trouble}\n")),
     }

@@ -1,23 +1,25 @@
 //! The control loop: each new picture of the Swarm goes through `labels`, `routing` and `envoy`, and
 //! comes out as snapshots for the Envoys and a report for people.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::envoy::{self, Resource};
+use crate::envoy::{self, Built, Resources};
 use crate::labels::{NodeCluster, Problem, Severity};
-use crate::routing::{self, Ledger, Needs, Routes, Routing, Turn};
+use crate::routing::{self, Ledger, Needs, Outcome, Routes, Routing, Turn};
 use crate::swarm::{Freshness, Observed, Picture};
 use crate::xds::{Opinions, Snapshots};
 
+mod census;
 mod quarantine;
 mod refused;
 
-use quarantine::{Plan, Quarantine, Services, Weighed};
+use census::Census;
+use quarantine::{Plan, Quarantine, Weighed};
 
 /// How long a kept picture waits for one that is read. It may be older than what the Envoys have
 /// from another controller; it is for a Docker that does not answer.
@@ -28,13 +30,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Control {
     routing: routing::Settings,
     envoy: envoy::Settings,
-    /// The resources that no turn changes.
-    fixed: Vec<Arc<Resource>>,
     /// What Envoys of a cluster get that no service names.
-    others: Vec<Arc<Resource>>,
+    others: Built,
+    /// What those of the others got last.
+    built: BTreeMap<NodeCluster, Built>,
     last: Turn,
+    census: Census,
     quarantine: Quarantine,
-    told: BTreeSet<Problem>,
+    /// What was told last.
+    told: Arc<Routing>,
 }
 
 /// What the loop hears.
@@ -80,16 +84,15 @@ pub struct Outlets {
 impl Control {
     /// A loop that begins with the ledger that was kept.
     pub fn new(routing: routing::Settings, envoy: envoy::Settings, ledger: Ledger) -> Self {
-        let fixed: Vec<_> = envoy::fixed(&envoy).into_iter().map(Arc::new).collect();
-        let others = together(envoy::routed(&Routes::default(), &envoy), &fixed);
         Self {
             routing,
+            others: Built::without_routes(&envoy),
             envoy,
-            fixed,
-            others,
+            built: BTreeMap::new(),
             last: Turn::resume(ledger),
+            census: Census::default(),
             quarantine: Quarantine::default(),
-            told: BTreeSet::new(),
+            told: Arc::default(),
         }
     }
 
@@ -123,12 +126,17 @@ impl Control {
         self.last = turn;
         let mut routing = Arc::clone(&self.last.routing);
         refused::tell(&mut routing, self.quarantine.left_out(), opinions);
-        self.tell(&routing);
-        publish(resources, self.others.clone(), &outlets.snapshots);
-        let needs = routing.clusters.iter();
-        let needs = needs.map(|(name, routes)| (name.clone(), routes.needs()));
-        let needs = Arc::new(needs.collect());
-        outlets.needs.send_if_modified(|last| std::mem::replace(last, Arc::clone(&needs)) != needs);
+        publish(resources, self.others.resources().clone(), &outlets.snapshots);
+        tell(&self.told, &routing);
+        if !same_needs(&self.told, &routing) {
+            let needs = routing.clusters.iter();
+            let needs = needs.map(|(name, routes)| (name.clone(), routes.needs()));
+            let needs = Arc::new(needs.collect());
+            outlets
+                .needs
+                .send_if_modified(|last| std::mem::replace(last, Arc::clone(&needs)) != needs);
+        }
+        self.told = Arc::clone(&routing);
         let freshness = Some(observed.freshness);
         outlets.reports.send_replace(Arc::new(Report { routing, freshness }));
         if observed.freshness == Freshness::Live {
@@ -143,65 +151,66 @@ impl Control {
         picture: &Picture,
         opinions: &Opinions,
         now: SystemTime,
-    ) -> (Turn, BTreeMap<NodeCluster, Vec<Arc<Resource>>>) {
+    ) -> (Turn, BTreeMap<NodeCluster, Resources>) {
         loop {
             self.last.left_out = self.quarantine.left_out().into_keys().collect();
             let turn = routing::route(picture, &self.routing, &self.last, now);
-            let services = by_cluster(&turn.routing, picture);
-            let resources: BTreeMap<_, _> = services
-                .keys()
-                .map(|cluster| {
-                    let resources = match turn.routing.clusters.get(cluster) {
-                        Some(routes) => together(envoy::routed(routes, &self.envoy), &self.fixed),
-                        None => self.others.clone(),
-                    };
-                    (cluster.clone(), resources)
-                })
-                .collect();
-            let plan = |(cluster, services): (NodeCluster, Services)| {
-                let resources = resources.get(&cluster)?;
-                Some((cluster, Plan::new(services, resources)))
+            self.census.take(&turn.routing, picture);
+            self.build(&turn.routing);
+            let plan = |(cluster, built): (&NodeCluster, &Built)| {
+                let services = self.census.of(cluster);
+                (cluster.clone(), Plan::new(services, built.resources()))
             };
-            let plans = services.into_iter().filter_map(plan).collect();
+            let plans = self.built.iter().map(plan).collect();
             if self.quarantine.weigh(plans, opinions, now) == Weighed::Send {
-                return (turn, resources);
+                let resources = |(cluster, built): (&NodeCluster, &Built)| {
+                    (cluster.clone(), built.resources().clone())
+                };
+                return (turn, self.built.iter().map(resources).collect());
             }
         }
     }
 
-    /// Logs each problem once, and its end.
-    fn tell(&mut self, routing: &Routing) {
-        let problems = routing.services.values().flat_map(|outcome| &outcome.problems);
-        let present: BTreeSet<Problem> = problems.cloned().collect();
-        present.difference(&self.told).for_each(log);
-        for gone in self.told.difference(&present) {
+    /// Makes the resources of each node cluster that a service names, left out or not.
+    fn build(&mut self, routing: &Routing) {
+        let nothing = Routes::default();
+        let build = |cluster: &NodeCluster| {
+            let last = self.built.get(cluster).unwrap_or(&self.others);
+            let routes = routing.clusters.get(cluster).unwrap_or(&nothing);
+            (cluster.clone(), last.next(routes, &self.envoy))
+        };
+        self.built = self.census.clusters().map(build).collect();
+    }
+}
+
+/// Whether the proxies need the same as before.
+fn same_needs(before: &Routing, after: &Routing) -> bool {
+    let same = |(one, other): (&Routes, &Routes)| {
+        one.networks == other.networks && one.secrets == other.secrets
+    };
+    before.clusters.keys().eq(after.clusters.keys())
+        && before.clusters.values().zip(after.clusters.values()).all(same)
+}
+
+/// Logs each problem once, and its end.
+fn tell(before: &Routing, after: &Routing) {
+    for change in before.services.changes(&after.services) {
+        let of = |outcome: Option<&'_ Outcome>| -> Vec<Problem> {
+            outcome.map(|outcome| outcome.problems.clone()).unwrap_or_default()
+        };
+        let (was, is) = (of(change.before), of(change.after));
+        is.iter().filter(|problem| !was.contains(problem)).for_each(log);
+        for gone in was.iter().filter(|problem| !is.contains(problem)) {
             tracing::info!(service = %gone.service_name, code = gone.code.as_str(), "no longer a problem");
         }
-        self.told = present;
     }
-}
-
-/// What follows from routes, and what no turn changes.
-fn together(own: Vec<Resource>, fixed: &[Arc<Resource>]) -> Vec<Arc<Resource>> {
-    own.into_iter().map(Arc::new).chain(fixed.iter().cloned()).collect()
-}
-
-/// The services of each node cluster, left out or not, each with its version.
-fn by_cluster(routing: &Routing, picture: &Picture) -> BTreeMap<NodeCluster, Services> {
-    let mut clusters: BTreeMap<NodeCluster, Services> = BTreeMap::new();
-    for (id, outcome) in &routing.services {
-        let Some(service) = picture.services.get(id) else { continue };
-        let services = clusters.entry(outcome.cluster.clone()).or_default();
-        services.insert(id.clone(), service.version);
-    }
-    clusters
 }
 
 /// Hands the Envoys of each node cluster their resources, if these differ from what they have;
 /// `others` go to Envoys of a cluster that is not named.
 fn publish(
-    clusters: BTreeMap<NodeCluster, Vec<Arc<Resource>>>,
-    others: Vec<Arc<Resource>>,
+    clusters: BTreeMap<NodeCluster, Resources>,
+    others: Resources,
     snapshots: &watch::Sender<Option<Arc<Snapshots>>>,
 ) {
     let last = snapshots.borrow().clone().unwrap_or_default();
@@ -264,5 +273,7 @@ async fn sleep_until(due: Option<SystemTime>) {
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
-//! The routes of a node cluster → Envoy resources: a pure function.
+//! The routes of a node cluster → Envoy resources: a pure function, of the last resources too, so that
+//! it works on what has changed alone ([`Built`]).
 //!
 //! A listener for HTTP with one route configuration; a listener for HTTPS, where there are
 //! certificates, with a filter chain and a route configuration for each of them; one cluster a pool,
@@ -16,6 +17,7 @@ use waggle_filter::config::{METADATA_NAMESPACE, PluginConfig};
 
 use crate::routing::Routes;
 
+mod built;
 mod chain;
 mod cluster;
 mod endpoint;
@@ -24,13 +26,17 @@ mod header;
 pub mod limits;
 mod listener;
 mod manager;
+mod references;
 mod resource;
 mod route;
 mod tls;
 mod virtual_host;
 
+pub use built::Built;
 pub use limits::Limits;
-pub use resource::{Kind, Resource};
+pub use references::References;
+pub(crate) use resource::half_of_sha256;
+pub use resource::{Kind, Resource, Resources};
 pub use tls::secrets_of;
 
 /// What the resources depend on beside the routing.
@@ -76,29 +82,7 @@ impl std::fmt::Debug for FilterCode {
 
 /// Everything that the Envoys of a node cluster are told, in the order of [`Kind`].
 pub fn resources(routes: &Routes, settings: &Settings) -> Vec<Resource> {
-    let mut resources = routed(routes, settings);
-    resources.extend(fixed(settings));
-    resources.sort_by_key(|resource| resource.kind);
-    resources
-}
-
-/// What follows from the routing.
-pub fn routed(routes: &Routes, settings: &Settings) -> Vec<Resource> {
-    let chains = chain::of(routes);
-    let clusters =
-        routes.pools.iter().map(|(name, pool)| cluster::resource(name, pool, &settings.limits));
-    let endpoints = routes.pools.iter().map(|(name, pool)| endpoint::resource(name, pool));
-    let mut resources: Vec<_> = clusters.chain(endpoints).collect();
-    resources.extend(tls::secrets(routes, &chains));
-    resources.extend(listener::https(&chains, settings));
-    resources.extend(route::resources(routes, &chains, settings));
-    resources
-}
-
-/// What follows from the settings alone. To be made once: it holds the filter's code, hundreds of
-/// kilobytes to encode and hash.
-pub fn fixed(settings: &Settings) -> Vec<Resource> {
-    extension::resources(settings).chain([listener::http(settings)]).collect()
+    Built::without_routes(settings).next(routes, settings).resources().iter().cloned().collect()
 }
 
 /// "Ask on the stream that you have."

@@ -4,10 +4,11 @@
 //! Each label has a file of its own, with its description, its parser and its tests; a new label is
 //! a new file, an entry in [`LABELS`] and a line in [`read`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::persistent::Map;
 use crate::swarm::{Network, NetworkId, Service};
 
 mod backend_mode;
@@ -51,7 +52,7 @@ pub use name::{BadNodeCluster, BadSecretName, NodeCluster, SecretName};
 pub use path::{BadPath, PathPrefix};
 pub(crate) use problem::printable;
 pub use problem::{Code, Problem, Severity};
-pub use proxy::{BadProxyOf, Care, Proxies, ProxyOf, ProxyService};
+pub use proxy::{BadProxyOf, Care, Proxies, ProxyOf, ProxyService, Running};
 pub use value::{BadHost, CookieName, HostPattern, Port};
 
 pub(crate) use reader::boolean;
@@ -118,7 +119,7 @@ pub struct Label {
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a> {
     /// All networks of swarm scope.
-    pub networks: &'a BTreeMap<NetworkId, Network>,
+    pub networks: &'a Map<NetworkId, Network>,
     /// Names or IDs of the networks that the proxies are on; empty where nobody told.
     pub proxy_networks: &'a BTreeSet<String>,
     /// The services of the proxies, where somebody told.

@@ -8,6 +8,7 @@
 //!
 //! [`swarm`] reads a complete [`swarm::Picture`]; [`labels`], [`routing`] and [`envoy`] are pure
 //! functions that turn it into Envoy resources; [`xds`] serves those. [`control`] joins the steps.
+//! [`persistent`] is the map that lets each step work with the change, not with the Swarm.
 //! [`proxy`] looks after the services that run the Envoys; it alone writes to the Swarm.
 
 pub mod admin;
@@ -17,6 +18,7 @@ pub mod control;
 pub mod envoy;
 pub mod keys;
 pub mod labels;
+pub mod persistent;
 pub mod proxy;
 pub mod routing;
 pub mod serve;

@@ -3,10 +3,12 @@
 //! Pure: the picture, the settings, the last turn and the time go in; the next turn comes out.
 //!
 //! ```text
-//! picture ─▶ labels::read ─▶ ownership ─▶ pool ─▶ site ─▶ leaving ─▶ Turn
+//! picture ─▶ labels::read ─▶ ownership ─▶ site ─▶ pool ─▶ leaving ─▶ Turn
 //!                 ▲              ▲                            ▲         │
 //!                 └──────────────┴────── the last turn ───────┴─────────┘
 //! ```
+//!
+//! `work` takes the steps, each for what has changed since the last turn only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,20 +19,19 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::labels::{
-    self, Backend, Certificate, Claim, Host, Intent, Kept, NodeCluster, PathPrefix, Plain,
-    PoolOptions, Problem, Proxies, ProxyService, Redirect, RouteOptions, SecretName, Site,
-    Surroundings,
+    Certificate, Claim, Host, Kept, NodeCluster, PathPrefix, Plain, PoolOptions, Problem,
+    ProxyService, Redirect, RouteOptions, SecretName, Site,
 };
+use crate::persistent::Map;
 use crate::swarm::{NetworkId, NodeId, Picture, ServiceId, ServiceName, TaskId};
 
 mod leaving;
 mod ownership;
 mod pool;
 mod site;
+mod work;
 
 pub use ownership::ShareHosts;
-
-use ownership::Grants;
 
 /// What the routing depends on beside the Swarm.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub struct Settings {
 }
 
 /// What one run of [`route`] made, and what the next one needs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Turn {
     /// The routing.
     pub routing: Arc<Routing>,
@@ -62,7 +63,18 @@ pub struct Turn {
     pub left_out: BTreeSet<ServiceId>,
     /// When the tasks of the leaving endpoints were first missed.
     missed: BTreeMap<TaskId, SystemTime>,
+    memo: work::Memo,
 }
+
+/// Two turns are equal if they say the same, whatever they know of how they came to it.
+impl PartialEq for Turn {
+    fn eq(&self, other: &Self) -> bool {
+        let said = |it: &Self| (it.wake_at, it.left_out.clone(), it.missed.clone());
+        self.routing == other.routing && self.ledger == other.ledger && said(self) == said(other)
+    }
+}
+
+impl Eq for Turn {}
 
 impl Turn {
     /// The turn to begin with after a restart.
@@ -75,77 +87,20 @@ impl Turn {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     /// The incumbent of each claim. It keeps the claim for as long as it asks for it.
-    holders: BTreeMap<Claim, ServiceId>,
+    holders: Map<Claim, ServiceId>,
     /// The incumbent of each host. It keeps the host for as long as it holds a path of it and asks
     /// for something of the whole.
-    sites: BTreeMap<Site, ServiceId>,
+    sites: Map<Site, ServiceId>,
     /// The required labels of each service, as they were last valid.
-    kept: BTreeMap<ServiceId, Kept>,
+    kept: Map<ServiceId, Kept>,
 }
 
 /// Routes a whole Swarm, `now`, after the `last` turn.
 ///
 /// Equal arguments give equal turns. A service whose labels are bad changes nothing for the others.
+/// What has not changed since the last turn is not looked at; the result is as if all of it had been.
 pub fn route(picture: &Picture, settings: &Settings, last: &Turn, now: SystemTime) -> Turn {
-    let mut intents = BTreeMap::new();
-    let mut problems = BTreeMap::new();
-    let mut kept = BTreeMap::new();
-    let nothing = Kept::default();
-    let proxies = Proxies::of(picture, &settings.proxies);
-    let surroundings = Surroundings {
-        networks: &picture.networks,
-        proxy_networks: &settings.proxy_networks,
-        proxies: &proxies,
-    };
-    for (id, service) in &picture.services {
-        let before = last.ledger.kept.get(id).unwrap_or(&nothing);
-        let Some(reading) = labels::read(service, surroundings, before) else { continue };
-        kept.insert(id.clone(), reading.kept);
-        let intent = reading.intent.filter(|_| !last.left_out.contains(id));
-        intents.extend(intent.map(|intent| (id.clone(), intent)));
-        problems.insert(id.clone(), reading.problems);
-    }
-
-    let grants = ownership::settle(&intents, &last.ledger, settings.share_hosts);
-    for problem in ownership::problems(&grants, &intents, picture, settings.share_hosts) {
-        problems.entry(problem.service.clone()).or_default().push(problem);
-    }
-
-    let mut clusters = site::build(picture, &intents, &grants);
-    let missed = leaving::keep(&mut clusters, picture, last, now, settings.linger);
-    let outcome = |(id, mut problems): (ServiceId, Vec<Problem>)| {
-        problems.sort();
-        let name = picture.services.get(&id)?.name.clone();
-        let cluster = kept.get(&id).and_then(Kept::cluster).cloned().unwrap_or_default();
-        let standing = intents
-            .get(&id)
-            .map_or(Standing::Rejected, |intent| standing(intent, &grants, &clusters));
-        Some((id, Outcome { name, cluster, standing, problems }))
-    };
-    let services = problems.into_iter().filter_map(outcome).collect();
-    let is_away = |id: &ServiceId| last.left_out.contains(id) && picture.services.contains_key(id);
-    Turn {
-        routing: Arc::new(Routing { clusters, services }),
-        ledger: Ledger {
-            holders: and_of_those_away(grants.holders(), &last.ledger.holders, is_away),
-            sites: and_of_those_away(grants.sites, &last.ledger.sites, is_away),
-            kept,
-        },
-        left_out: BTreeSet::new(),
-        wake_at: missed.values().min().and_then(|missed| missed.checked_add(settings.linger)),
-        missed,
-    }
-}
-
-/// What services hold that are left out stays theirs.
-fn and_of_those_away<K: Clone + Ord>(
-    mut holders: BTreeMap<K, ServiceId>,
-    last: &BTreeMap<K, ServiceId>,
-    is_away: impl Fn(&ServiceId) -> bool,
-) -> BTreeMap<K, ServiceId> {
-    let away = last.iter().filter(|(_, holder)| is_away(holder));
-    holders.extend(away.map(|(held, holder)| (held.clone(), holder.clone())));
-    holders
+    work::Work::after(last, picture, settings, now).turn()
 }
 
 /// The routing of one Swarm at one moment.
@@ -154,21 +109,21 @@ pub struct Routing {
     /// What the proxies of each node cluster answer; the clusters that a service is in.
     pub clusters: BTreeMap<NodeCluster, Routes>,
     /// Every service that carries our labels, with what became of it.
-    pub services: BTreeMap<ServiceId, Outcome>,
+    pub services: Map<ServiceId, Outcome>,
 }
 
 /// What the proxies of one node cluster answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Routes {
     /// The hosts.
-    pub sites: BTreeMap<Host, SiteRoutes>,
+    pub sites: Map<Host, SiteRoutes>,
     /// The pools. Each is named by at least one path of a host.
-    pub pools: BTreeMap<PoolName, Pool>,
+    pub pools: Map<PoolName, Pool>,
     /// The networks of the endpoints.
-    pub networks: BTreeSet<NetworkId>,
+    pub networks: Arc<BTreeSet<NetworkId>>,
     /// The secrets that hold certificates, keys and authorities, each with the services that asked
     /// for it.
-    pub secrets: BTreeMap<SecretName, BTreeSet<ServiceId>>,
+    pub secrets: Map<SecretName, BTreeSet<ServiceId>>,
 }
 
 /// How one host is answered.
@@ -229,7 +184,7 @@ impl Routes {
     /// What the proxies need to reach the pools and to answer for the hosts.
     pub fn needs(&self) -> Needs {
         let secrets = self.secrets.keys().cloned().collect();
-        Needs { networks: self.networks.clone(), secrets }
+        Needs { networks: BTreeSet::clone(&self.networks), secrets }
     }
 
     fn pool_of(&self, host: &Host, path: &PathPrefix) -> Option<&PoolName> {
@@ -368,33 +323,7 @@ pub enum Mode {
     Vip,
 }
 
-/// What became of a service: the claims that it was granted, and its own endpoints in their pools.
-fn standing(
-    intent: &Intent,
-    grants: &Grants,
-    clusters: &BTreeMap<NodeCluster, Routes>,
-) -> Standing {
-    let Some(routes) = clusters.get(&intent.cluster) else { return Standing::Rejected };
-    let granted = |claim: Claim| {
-        let pool = routes.pool_of(&claim.site.host, &claim.path)?;
-        grants.includes(&claim, &intent.service).then(|| (claim, pool.clone()))
-    };
-    let claims: BTreeMap<_, _> = intent.claims().filter_map(granted).collect();
-    if claims.is_empty() {
-        return Standing::Rejected;
-    }
-    let names: BTreeSet<_> = claims.values().collect();
-    let endpoints = names.into_iter().filter_map(|name| routes.pools.get(name));
-    let endpoints = endpoints.flat_map(|pool| &pool.endpoints);
-    let own = endpoints.filter(|endpoint| endpoint.service == intent.service).cloned().collect();
-    let mode = match intent.backend {
-        Backend::Tasks => Mode::Task,
-        Backend::Vip(_) => Mode::Vip,
-    };
-    Standing::Published { mode, claims, endpoints: pool::in_order(own) }
-}
-
 #[cfg(test)]
-mod properties;
+pub(crate) mod properties;
 #[cfg(test)]
 mod tests;

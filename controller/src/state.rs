@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -152,8 +153,11 @@ impl StateDir {
     }
 }
 
-/// Saves each new state until `shutdown`, and the last one then. While one is written, newer ones
-/// replace each other.
+/// Saving takes at most one part in so many of the time: a state of 100,000 tasks is 30 MB.
+const SHARE: u32 = 20;
+
+/// Saves each new state until `shutdown`, and the last one then. While one is written, and for some
+/// time after a long one, newer ones replace each other.
 pub async fn keep(
     state: StateDir,
     mut memories: watch::Receiver<Option<Memory>>,
@@ -161,7 +165,10 @@ pub async fn keep(
 ) {
     let mut failing = false;
     while let Some(Ok(())) = shutdown.run_until_cancelled(memories.changed()).await {
+        let began = Instant::now();
         failing = save_newest(&state, &mut memories, failing);
+        let pause = began.elapsed().saturating_mul(SHARE - 1);
+        let _paused_or_ended = shutdown.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
     if memories.has_changed().unwrap_or(true) {
         save_newest(&state, &mut memories, failing);

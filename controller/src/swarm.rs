@@ -19,6 +19,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::persistent::Map;
+
 mod address;
 mod belief;
 mod call;
@@ -112,16 +114,16 @@ impl Health {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Picture {
     /// All services, with and without our labels.
-    pub services: BTreeMap<ServiceId, Service>,
+    pub services: Map<ServiceId, Service>,
     /// All tasks whose desired state is `running`, whatever their present state.
-    pub tasks: BTreeMap<TaskId, Task>,
+    pub tasks: Map<TaskId, Task>,
     /// All networks of swarm scope.
-    pub networks: BTreeMap<NetworkId, Network>,
+    pub networks: Map<NetworkId, Network>,
     /// All nodes.
-    pub nodes: BTreeMap<NodeId, Node>,
+    pub nodes: Map<NodeId, Node>,
     /// The names of all secrets; none where they are not read. Their data is never read: Docker's
     /// API does not give it.
-    pub secrets: Option<BTreeMap<String, SecretId>>,
+    pub secrets: Option<Map<String, SecretId>>,
 }
 
 /// Whether the names of secrets are read.

@@ -10,7 +10,6 @@ mod interest;
 mod message;
 mod observer;
 mod offer;
-mod references;
 mod rejected;
 mod service;
 mod snapshot;

@@ -24,7 +24,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{self, Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Status, Streaming};
-use waggle_controller::envoy::{Kind, Resource};
+use waggle_controller::envoy::{Kind, Resource, Resources};
 use waggle_controller::labels::NodeCluster;
 use waggle_controller::xds::{Observer, Opinions, Report, Snapshots, Tls, Variant, serve};
 
@@ -63,12 +63,13 @@ impl Controller {
             name: (*name).into(),
             version: version.into(),
             body: pack_any(Cluster { name: (*name).into(), ..Cluster::default() }),
+            names: Arc::default(),
         };
         let clusters = node_clusters.iter().map(|(node_cluster, names)| {
             (NodeCluster::parse(node_cluster).unwrap(), names.iter().map(of).collect())
         });
         let last = self.snapshots.borrow().clone().unwrap_or_default();
-        let next = last.next(clusters, vec![]).unwrap();
+        let next = last.next(clusters, Resources::default()).unwrap();
         self.snapshots.send_replace(Some(Arc::new(next)));
     }
 
@@ -376,6 +377,28 @@ async fn a_slow_client_harms_no_other_and_gets_the_newest_when_it_answers() {
     }
     slow.send(DeltaDiscoveryRequest { response_nonce, ..clusters_delta() });
     assert_eq!(slow.next().await.unwrap().resources[0].version, "last");
+}
+
+#[tokio::test]
+async fn a_burst_is_one_message_with_the_newest_of_each_resource() {
+    let controller = Controller::start(None).await;
+    controller.publish(&["a", "b"], "1");
+    let mut stream = delta(controller.channel().await).await;
+    stream.send(clusters_delta());
+    let response_nonce = stream.next().await.unwrap().nonce;
+    stream.send(DeltaDiscoveryRequest { response_nonce, ..clusters_delta() });
+    controller.until(all_acknowledged).await;
+    for burst in ["burst", "next"] {
+        for version in 0..100 {
+            controller.publish(&["a", "b"], &format!("{version}"));
+        }
+        controller.publish(&["a", "b"], burst);
+        let response = stream.next().await.unwrap();
+        let versions: Vec<_> = response.resources.iter().map(|it| it.version.as_str()).collect();
+        assert_eq!(versions, [burst; 2]);
+        let response_nonce = response.nonce;
+        stream.send(DeltaDiscoveryRequest { response_nonce, ..clusters_delta() });
+    }
 }
 
 #[tokio::test]

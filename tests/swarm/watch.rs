@@ -1,12 +1,12 @@
 //! The watch of a real manager, side by side with polling.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tokio::runtime::Runtime;
+use waggle_controller::persistent::Map;
 use waggle_controller::swarm::{Picture, Secrets, Settings, TaskState, Via};
 use waggle_tests::private_swarm::{Image, PrivateSwarm};
 use waggle_tests::relay::Relay;
@@ -136,7 +136,7 @@ fn both_sources_show_the_same_swarm_through_its_changes() -> Result<()> {
     }
     wait("the tasks have left the network", || Ok(pair.docker("network rm back").is_ok()))?;
     pair.agree("without the network", |it| it.networks.len() == 3 && it.tasks.is_empty())?;
-    pair.step("secret rm key", |it| it.secrets.as_ref().is_some_and(BTreeMap::is_empty))?;
+    pair.step("secret rm key", |it| it.secrets.as_ref().is_some_and(Map::is_empty))?;
 
     let health = pair.pushed.health.borrow().clone();
     ensure!(health.via == Via::Pushed && health.watch_failures == 0, "{health:#?}");

@@ -165,7 +165,7 @@ impl Status {
 }
 
 impl Reading {
-    fn new(report: &Report, health: &Health, now: Instant) -> Self {
+    pub(super) fn new(report: &Report, health: &Health, now: Instant) -> Self {
         Self {
             source: health.source.clone(),
             api_version: health.api_version.clone(),

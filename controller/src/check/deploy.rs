@@ -60,12 +60,12 @@ impl Written {
 pub(super) fn deploy(stacks: Vec<Stack>, files: Files, running: Option<Picture>) -> Deployed {
     let known = running.is_some();
     let picture = running.unwrap_or_default();
-    let services = picture.services.values();
+    let services = || picture.services.values();
     let networks = picture.networks.values();
     let mut deployment = Deployment {
         known,
-        clock: services.clone().map(|it| it.created_at).max().unwrap_or(SystemTime::UNIX_EPOCH),
-        running: services.map(|it| (it.name.clone(), it.id.clone())).collect(),
+        clock: services().map(|it| it.created_at).max().unwrap_or(SystemTime::UNIX_EPOCH),
+        running: services().map(|it| (it.name.clone(), it.id.clone())).collect(),
         networks: networks.map(|it| (it.name.clone(), it.id.clone())).collect(),
         deployed: Deployed { picture, ..Deployed::default() },
     };
@@ -133,8 +133,9 @@ impl Deployment {
         }
         let Some(secrets) = &mut self.deployed.picture.secrets else { return };
         for secret in stack.secrets.values().filter(makes) {
-            let id = || SecretId::new(secret.name.as_str());
-            secrets.entry(secret.name.clone()).or_insert_with(id);
+            if !secrets.contains_key(&secret.name) {
+                secrets.insert(secret.name.clone(), SecretId::new(secret.name.as_str()));
+            }
         }
     }
 
@@ -184,7 +185,7 @@ impl Deployment {
             networks: attached,
             resolution: service.resolution(),
             // Swarm will assign the rest.
-            vips: running.map(|service| service.vips).unwrap_or_default(),
+            vips: running.map(|service| service.vips.clone()).unwrap_or_default(),
             secrets: Vec::new(),
             scale: service.scale(),
             update: swarm::Update::Idle,
@@ -249,11 +250,10 @@ impl Deployment {
         let id = self.networks.get(&name).cloned();
         let id = id.unwrap_or_else(|| NetworkId::new(name.as_str()));
         let networks = &mut self.deployed.picture.networks;
-        networks.entry(id.clone()).or_insert_with(|| Network {
-            id: id.clone(),
-            name,
-            purpose: Purpose::Tasks,
-        });
+        if !networks.contains_key(&id) {
+            let network = Network { id: id.clone(), name, purpose: Purpose::Tasks };
+            networks.insert(id.clone(), network);
+        }
         id
     }
 }

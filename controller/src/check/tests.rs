@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use proptest::prelude::{ProptestConfig, Strategy, prop_assert_eq, proptest};
 
 use super::*;
@@ -412,11 +410,11 @@ fn the_files_secrets_join_those_of_a_swarm_that_tells_its_own() {
     let secrets = |running: Option<Picture>| {
         let stack = stack("a.yml", text).expect("a Compose file");
         let picture = deploy::deploy(vec![stack], Files::StackEach, running).picture;
-        picture.secrets.map(|secrets| secrets.into_keys().collect::<Vec<_>>())
+        picture.secrets.map(|secrets| secrets.keys().cloned().collect::<Vec<_>>())
     };
     assert_eq!(secrets(None), None);
     assert_eq!(secrets(Some(Picture::default())), None);
-    let known = BTreeMap::from([("x".to_owned(), SecretId::new("1"))]);
+    let known = [("x".to_owned(), SecretId::new("1"))].into();
     let running = Picture { secrets: Some(known), ..Picture::default() };
     assert_eq!(secrets(Some(running)), Some(vec!["a_own".into(), "n".into(), "x".into()]));
 }

@@ -11,11 +11,11 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::envoy::{Kind, Resource};
+use crate::envoy::{Kind, Resource, Resources};
 use crate::labels::NodeCluster;
+use crate::persistent::Map;
 use crate::swarm::ServiceId;
 use crate::xds::{Opinion, Opinions};
 
@@ -43,7 +43,7 @@ pub(super) struct Plan {
 }
 
 /// Services, each with the version of its specification.
-pub(super) type Services = BTreeMap<ServiceId, u64>;
+pub(super) type Services = Map<ServiceId, u64>;
 
 /// A resource that holds many services.
 type Key = (Kind, String);
@@ -72,7 +72,7 @@ pub(super) enum Weighed {
 /// What is known of one node cluster.
 #[derive(Debug, Default)]
 struct Ward {
-    services: Arc<Services>,
+    services: Services,
     resources: BTreeMap<Key, Known>,
     hunt: Option<Hunt>,
     convicts: BTreeMap<ServiceId, Convict>,
@@ -82,7 +82,7 @@ struct Ward {
 #[derive(Debug, Default)]
 struct Known {
     /// What it was made of when it was last accepted.
-    accepted: Arc<Services>,
+    accepted: Services,
     rest: Option<Rest>,
 }
 
@@ -137,10 +137,10 @@ enum Verdict {
 
 impl Plan {
     /// What these resources tell; `services` are those of the node cluster, left out or not.
-    pub(super) fn new(services: Services, resources: &[Arc<Resource>]) -> Self {
-        let shared = resources.iter().filter(|it| matches!(it.kind, Kind::Listener | Kind::Routes));
-        let version = |it: &Arc<Resource>| ((it.kind, it.name.clone()), it.version.clone());
-        Self { services, shared: shared.map(version).collect() }
+    pub(super) fn new(services: Services, resources: &Resources) -> Self {
+        let shared = [Kind::Listener, Kind::Routes].map(|kind| resources.of(kind).values());
+        let version = |it: &Resource| ((it.kind, it.name.to_string()), it.version.to_string());
+        Self { services, shared: shared.into_iter().flatten().map(version).collect() }
     }
 }
 
@@ -202,11 +202,10 @@ impl Ward {
 
     /// Takes the services of a plan. Says whether others are to be left out by that.
     fn follow(&mut self, services: Services) -> Weighed {
-        let ids = self.services.keys().chain(services.keys());
-        let has_changed = |id: &&ServiceId| self.services.get(*id) != services.get(*id);
-        let changed: BTreeSet<_> = ids.filter(has_changed).cloned().collect();
+        let changed = self.services.changes(&services).map(|change| change.key.clone());
+        let changed: BTreeSet<_> = changed.collect();
         let before: LeftOut = self.left_out().collect();
-        self.services = Arc::new(services);
+        self.services = services;
         self.convicts.retain(|id, convict| self.services.get(id) == Some(&convict.version));
         if let Some(hunt) = self.hunt.as_mut().filter(|_| !changed.is_empty()) {
             hunt.search.disturb(&changed, |id| self.services.contains_key(id));
@@ -238,12 +237,12 @@ impl Ward {
     }
 
     /// The services that are not left out.
-    fn served(&self) -> Arc<Services> {
+    fn served(&self) -> Services {
         if self.convicts.is_empty() {
             return self.services.clone();
         }
         let served = self.services.iter().filter(|(id, _)| !self.convicts.contains_key(*id));
-        Arc::new(served.map(|(id, version)| (id.clone(), *version)).collect())
+        served.map(|(id, version)| (id.clone(), *version)).collect()
     }
 
     /// Begins a search.
@@ -290,11 +289,10 @@ impl Ward {
     fn conclude(&mut self, hunt: Hunt, found: Found, now: SystemTime) {
         match (found, hunt.scope) {
             (Ok(culprit), _) => {
-                if let Some((id, &version)) =
-                    culprit.and_then(|id| self.services.get_key_value(&id))
-                {
+                let known = culprit.and_then(|id| Some((*self.services.get(&id)?, id)));
+                if let Some((version, id)) = known {
                     let convict = Convict { version, words: hunt.words.clone() };
-                    self.convicts.insert(id.clone(), convict);
+                    self.convicts.insert(id, convict);
                 }
                 self.hunt = Some(hunt).filter(|hunt| !hunt.search.is_over());
             }

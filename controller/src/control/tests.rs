@@ -1,5 +1,6 @@
 //! The loop and the xDS server, with Envoys that refuse what they are told to.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
@@ -24,6 +25,8 @@ use crate::routing::{Outcome, ShareHosts, Standing};
 use crate::swarm::{ServiceId, Via};
 use crate::xds::{Observer, serve};
 
+mod silence;
+
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Whether an Envoy refuses a resource of this kind.
@@ -36,8 +39,10 @@ type Running = Arc<Mutex<BTreeMap<(Kind, String), Told>>>;
 struct Controller {
     pictures: watch::Sender<Option<Observed>>,
     reports: watch::Receiver<Arc<Report>>,
+    snapshots: watch::Receiver<Option<Arc<Snapshots>>>,
+    observer: Arc<Observer>,
     address: SocketAddr,
-    _memory: watch::Receiver<Option<Memory>>,
+    memory: watch::Receiver<Option<Memory>>,
     shutdown: CancellationToken,
 }
 
@@ -61,8 +66,11 @@ impl Controller {
         let outlets = Outlets { snapshots, reports: report, memory, needs };
         let control = Control::new(routing_settings(), envoy_settings(), Ledger::default());
         tokio::spawn(control.run(inlets, outlets, shutdown.clone()));
-        tokio::spawn(serve(listener, None, goal, observer, "test".into(), shutdown.clone()));
-        let controller = Self { pictures, reports, address, _memory: kept, shutdown };
+        let (told, seen) = (goal.clone(), observer.clone());
+        tokio::spawn(serve(listener, None, told, seen, "test".into(), shutdown.clone()));
+        let snapshots = goal;
+        let controller =
+            Self { pictures, reports, snapshots, observer, address, memory: kept, shutdown };
         controller.show(swarm);
         controller
     }
@@ -92,7 +100,7 @@ impl Controller {
     }
 }
 
-fn routing_settings() -> routing::Settings {
+pub(super) fn routing_settings() -> routing::Settings {
     routing::Settings {
         share_hosts: ShareHosts::None,
         proxy_networks: BTreeSet::new(),
@@ -101,7 +109,7 @@ fn routing_settings() -> routing::Settings {
     }
 }
 
-fn envoy_settings() -> envoy::Settings {
+pub(super) fn envoy_settings() -> envoy::Settings {
     envoy::Settings {
         http_port: 8080,
         https_port: 8443,

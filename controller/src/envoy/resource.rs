@@ -1,4 +1,6 @@
-//! One Envoy resource, encoded once and versioned by its content.
+//! One Envoy resource, encoded once and versioned by its content; and all of them.
+
+use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
@@ -7,8 +9,11 @@ use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
 use envoy_types::pb::google::protobuf::Any;
-use prost::{Message, Name};
+use prost::{DecodeError, Message, Name};
 use sha2::{Digest, Sha256};
+
+use super::references::{self, References};
+use crate::persistent::Map;
 
 /// The types of resources that we serve, in the order in which a change is sent. The order matters:
 /// make before break.
@@ -76,11 +81,13 @@ pub struct Resource {
     /// Its type.
     pub kind: Kind,
     /// Its name, unique within its type.
-    pub name: String,
+    pub name: Arc<str>,
     /// A hash of its content: the same on every replica and after a restart.
-    pub version: String,
+    pub version: Arc<str>,
     /// The encoded message.
     pub body: Any,
+    /// What it names.
+    pub names: Arc<References>,
 }
 
 impl Resource {
@@ -88,8 +95,86 @@ impl Resource {
     /// an equal version of other content would keep an Envoy on the old one.
     pub(super) fn new<M: Message + Name>(kind: Kind, name: &str, message: &M) -> Self {
         let value = message.encode_to_vec();
-        let (half, _) = Sha256::digest(&value).split::<sha2::digest::consts::U16>();
-        let version = format!("{:032x}", u128::from_be_bytes(half.into()));
-        Self { kind, name: name.to_owned(), version, body: Any { type_url: M::type_url(), value } }
+        let names = references::of(kind, &value).expect("what was just encoded can be decoded");
+        let body = Any { type_url: M::type_url(), value };
+        Self::encoded(kind, name, body, names)
+    }
+
+    /// The same of a message that is encoded, with what it names.
+    pub(super) fn encoded(kind: Kind, name: &str, body: Any, names: References) -> Self {
+        let version = format!("{:032x}", half_of_sha256(&[&body.value]));
+        let (name, version, names) = (name.into(), version.into(), Arc::new(names));
+        Self { kind, name, version, body, names }
+    }
+
+    /// A resource of this version, whatever its content; fails if that is no message of its kind.
+    pub fn of_version(
+        kind: Kind,
+        name: &str,
+        version: &str,
+        body: Any,
+    ) -> Result<Self, DecodeError> {
+        let names = Arc::new(references::of(kind, &body.value)?);
+        Ok(Self { kind, name: name.into(), version: version.into(), body, names })
+    }
+}
+
+/// Half of the SHA-256 of texts, one behind the other.
+pub(crate) fn half_of_sha256(texts: &[&[u8]]) -> u128 {
+    let mut hash = Sha256::new();
+    texts.iter().for_each(|text| hash.update(text));
+    let (half, _) = hash.finalize().split::<sha2::digest::consts::U16>();
+    u128::from_be_bytes(half.into())
+}
+
+/// Resources by kind and name. Copies share what they have in common.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Resources([Map<Arc<str>, Resource>; Kind::ALL.len()]);
+
+impl Resources {
+    /// The resources of a kind, by name.
+    pub fn of(&self, kind: Kind) -> &Map<Arc<str>, Resource> {
+        &self.0[kind as usize]
+    }
+
+    /// All resources, by kind and name.
+    pub fn iter(&self) -> impl Iterator<Item = &Resource> {
+        self.0.iter().flat_map(Map::values)
+    }
+
+    /// Puts a resource in place of the one of its kind and name, if it is another version. Returns
+    /// whether it is.
+    pub fn put(&mut self, resource: Resource) -> bool {
+        let own = &mut self.0[resource.kind as usize];
+        let has = own.get(&*resource.name).is_some_and(|own| own.version == resource.version);
+        if !has {
+            own.insert(Arc::clone(&resource.name), resource);
+        }
+        !has
+    }
+
+    /// Takes a resource away.
+    pub fn remove(&mut self, kind: Kind, name: &str) {
+        self.0[kind as usize].remove(name);
+    }
+
+    /// Has these of a kind and no others, but for the ones whose names are to be left alone.
+    pub(super) fn replace(&mut self, kind: Kind, all: Vec<Resource>, alone: &[&str]) {
+        let names: std::collections::BTreeSet<_> = all.iter().map(|it| it.name.clone()).collect();
+        self.0[kind as usize].retain(|name, _| names.contains(name) || alone.contains(&&**name));
+        for resource in all {
+            self.put(resource);
+        }
+    }
+}
+
+/// Of two of one kind and name, the last stays.
+impl FromIterator<Resource> for Resources {
+    fn from_iter<I: IntoIterator<Item = Resource>>(resources: I) -> Self {
+        let mut all = Self::default();
+        for resource in resources {
+            all.put(resource);
+        }
+        all
     }
 }

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::{NodeCluster, SecretName};
+use crate::persistent::Map;
 use crate::swarm::{
-    MountedSecret, NetworkId, Picture, SecretId, Service, ServiceName, TaskState, Update,
+    MountedSecret, NetworkId, Picture, SecretId, Service, ServiceId, ServiceName, Task, TaskId,
+    Update,
 };
 
 /// Where Swarm mounts secrets that name no other place.
@@ -60,11 +63,14 @@ impl FromStr for ProxyOf {
     }
 }
 
+/// The running tasks of each service that has any.
+pub type Running = Map<ServiceId, BTreeMap<TaskId, Arc<Task>>>;
+
 /// The proxies of a Swarm, by node cluster, and the secrets that it has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proxies<'a> {
     by_cluster: BTreeMap<&'a NodeCluster, Proxy<'a>>,
-    secrets: Option<&'a BTreeMap<String, SecretId>>,
+    secrets: Option<&'a Map<String, SecretId>>,
 }
 
 /// The proxies of one node cluster, as the specification of their service has them.
@@ -94,10 +100,14 @@ pub(super) enum Place<'a> {
 impl<'a> Proxies<'a> {
     /// Looks the services of the proxies up. One that the Swarm does not have is as one that nobody
     /// told of.
-    pub fn of(picture: &'a Picture, told: &'a BTreeMap<NodeCluster, ProxyService>) -> Self {
+    pub fn of(
+        picture: &'a Picture,
+        running: &'a Running,
+        told: &'a BTreeMap<NodeCluster, ProxyService>,
+    ) -> Self {
         let find = |name: &ServiceName| picture.services.values().find(|it| it.name == *name);
         let known = told.iter().filter_map(|(cluster, proxy)| {
-            Some((cluster, Proxy::new(proxy, find(&proxy.name)?, picture)))
+            Some((cluster, Proxy::new(proxy, find(&proxy.name)?, running)))
         });
         Self { by_cluster: known.collect(), secrets: picture.secrets.as_ref() }
     }
@@ -145,11 +155,10 @@ impl<'a> Proxies<'a> {
 }
 
 impl<'a> Proxy<'a> {
-    fn new(service: &'a ProxyService, found: &'a Service, picture: &'a Picture) -> Self {
+    fn new(service: &'a ProxyService, found: &'a Service, running: &'a Running) -> Self {
         let printable = |target: &str| !target.is_empty() && !target.contains(char::is_control);
         let secrets = found.secrets.iter().filter(|secret| printable(&secret.target));
-        let tasks = picture.tasks.values().filter(|task| task.service == found.id);
-        let running = tasks.filter(|task| task.state == TaskState::Running);
+        let running = running.get(&found.id).into_iter().flat_map(BTreeMap::values);
         Self {
             service,
             networks: found.networks.iter().collect(),

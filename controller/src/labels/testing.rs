@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::key_of;
 use super::{
-    Care, Code, Intent, Kept, NodeCluster, PREFIX, Proxies, ProxyService, Reading, Surroundings,
+    Care, Code, Intent, Kept, NodeCluster, PREFIX, Proxies, ProxyService, Reading, Running,
+    Surroundings,
 };
 use crate::swarm::{
     MountedSecret, Network, NetworkId, NodeId, Picture, Purpose, Resolution, Scale, SecretId,
@@ -141,7 +143,9 @@ impl Swarm {
     /// Changes the service of the default cluster's proxies.
     pub(crate) fn with_proxy(mut self, change: impl FnOnce(&mut Service)) -> Self {
         let name = &self.proxies[&NodeCluster::default()].name;
-        change(self.picture.services.values_mut().find(|it| it.name == *name).unwrap());
+        let proxy = self.picture.services.values().find(|it| it.name == *name).unwrap();
+        let id = proxy.id.clone();
+        change(self.picture.services.get_mut(&id).unwrap());
         self
     }
 
@@ -199,6 +203,15 @@ impl Swarm {
         self
     }
 
+    fn running(&self) -> Running {
+        let mut running: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+        for task in self.picture.tasks.values().filter(|it| it.state == TaskState::Running) {
+            let tasks = running.entry(task.service.clone()).or_default();
+            tasks.insert(task.id.clone(), Arc::new(task.clone()));
+        }
+        running.into_iter().collect()
+    }
+
     /// Reads a service's labels in these surroundings.
     pub(crate) fn read(&self, service: &Service) -> Option<Reading> {
         self.read_after(&Kept::default(), service)
@@ -206,10 +219,11 @@ impl Swarm {
 
     /// The same, after what was kept of them.
     pub(crate) fn read_after(&self, kept: &Kept, service: &Service) -> Option<Reading> {
+        let running = self.running();
         let surroundings = Surroundings {
             networks: &self.picture.networks,
             proxy_networks: &self.proxy_networks,
-            proxies: &Proxies::of(&self.picture, &self.proxies),
+            proxies: &Proxies::of(&self.picture, &running, &self.proxies),
         };
         super::read(service, surroundings, kept)
     }

@@ -1,13 +1,13 @@
 //! Who answers each claim: the incumbent, and those who may join it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::Ledger;
 use crate::labels::fix::{Edit, update};
 use crate::labels::{
-    Affinity, Backend, Claim, Code, Host, HostPattern, Intent, Plain, Problem, Redirect, Scheme,
-    Severity, Site, SiteOptions, Tls,
+    Affinity, Backend, Claim, Code, Host, HostPattern, Intent, PathPrefix, Plain, Problem,
+    Redirect, Scheme, Severity, SiteOptions, Tls,
 };
+use crate::persistent::Map;
 use crate::swarm::{Picture, ServiceId};
 
 /// Who may join a claim that another service holds (`--share-hosts`).
@@ -34,6 +34,11 @@ pub(super) struct Grant {
 }
 
 impl Grant {
+    /// Everyone who asked.
+    pub(super) fn everyone(&self) -> impl Iterator<Item = &ServiceId> {
+        self.joiners.iter().chain(&self.refused).chain([&self.owner])
+    }
+
     /// Everyone who answers.
     pub(super) fn members(&self) -> BTreeSet<ServiceId> {
         self.joiners.iter().chain([&self.owner]).cloned().collect()
@@ -45,75 +50,34 @@ impl Grant {
     }
 }
 
-/// What became of all claims.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Grants {
-    /// Who answers each claim.
-    pub(super) claims: BTreeMap<Claim, Grant>,
-    /// Who holds each host: whose certificate, `ssl_only` and redirects apply.
-    pub(super) sites: BTreeMap<Site, ServiceId>,
-}
-
-impl Grants {
-    /// The service that holds a claim.
-    pub(super) fn owner(&self, claim: &Claim) -> Option<&ServiceId> {
-        self.claims.get(claim).map(|grant| &grant.owner)
-    }
-
-    /// Whether this service answers a claim.
-    pub(super) fn includes(&self, claim: &Claim, service: &ServiceId) -> bool {
-        self.claims.get(claim).is_some_and(|grant| grant.includes(service))
-    }
-
-    /// The holder of each claim.
-    pub(super) fn holders(&self) -> BTreeMap<Claim, ServiceId> {
-        self.claims.iter().map(|(claim, to)| (claim.clone(), to.owner.clone())).collect()
-    }
-}
-
-/// Gives each claim to its incumbent of the last turn; without one, to the oldest service that asks
-/// for it (by creation, then by ID).
-///
-/// A host is held by the incumbent that asks for something of it; without one, by the holder of its
-/// shortest path, so that it does not depend on the order in which the services of a stack are made.
-pub(super) fn settle(
-    intents: &BTreeMap<ServiceId, Intent>,
-    last: &Ledger,
+/// Gives a claim to its incumbent; without one among those who ask for it, to the oldest of them (by
+/// creation, then by ID). None where nobody asks.
+pub(super) fn grant(
+    claimants: &[&Intent],
+    incumbent: Option<&ServiceId>,
     share: ShareHosts,
-) -> Grants {
-    let mut claimants: BTreeMap<Claim, Vec<&Intent>> = BTreeMap::new();
-    for intent in intents.values() {
-        for claim in intent.claims() {
-            claimants.entry(claim).or_default().push(intent);
-        }
-    }
-    let settled = claimants.into_iter().filter_map(|(claim, claimants)| {
-        let owner = first(&claimants, last.holders.get(&claim))?;
-        let others = claimants.iter().filter(|intent| intent.service != owner.service);
-        let (joiners, refused): (Vec<_>, Vec<_>) =
-            others.partition(|intent| may_join(intent, owner, share));
-        let ids = |intents: Vec<&&Intent>| intents.iter().map(|it| it.service.clone()).collect();
-        let grant =
-            Grant { owner: owner.service.clone(), joiners: ids(joiners), refused: ids(refused) };
-        Some((claim, grant))
-    });
-    let claims: BTreeMap<Claim, Grant> = settled.collect();
+) -> Option<Grant> {
+    let owner = first(claimants, incumbent)?;
+    let others = claimants.iter().filter(|intent| intent.service != owner.service);
+    let (joiners, refused): (Vec<_>, Vec<_>) =
+        others.partition(|intent| may_join(intent, owner, share));
+    let ids = |intents: Vec<&&Intent>| intents.iter().map(|it| it.service.clone()).collect();
+    Some(Grant { owner: owner.service.clone(), joiners: ids(joiners), refused: ids(refused) })
+}
 
-    let mut answering: BTreeMap<&Site, Vec<(&Claim, &Intent)>> = BTreeMap::new();
-    for (claim, grant) in &claims {
-        let owner = intents.get(&grant.owner).map(|owner| (claim, owner));
-        answering.entry(&claim.site).or_default().extend(owner);
-    }
-    let held = answering.into_iter().filter_map(|(site, owners)| {
-        let incumbent = last.sites.get(site);
-        let (_, holder) = owners.into_iter().min_by_key(|(claim, owner)| {
-            let keeps = Some(&owner.service) == incumbent && asks(owner, &site.host);
-            (!keeps, claim.path.as_str().len(), owner.created_at, &owner.service)
-        })?;
-        Some((site.clone(), holder.service.clone()))
-    });
-    let sites = held.collect();
-    Grants { claims, sites }
+/// Gives a host to the incumbent that asks for something of it; without one, to the holder of its
+/// shortest path, so that it does not depend on the order in which the services of a stack are made.
+/// `owners` hold its paths.
+pub(super) fn holder<'a>(
+    host: &Host,
+    owners: impl Iterator<Item = (&'a PathPrefix, &'a Intent)>,
+    incumbent: Option<&ServiceId>,
+) -> Option<&'a Intent> {
+    let (_, holder) = owners.min_by_key(|(path, owner)| {
+        let keeps = Some(&owner.service) == incumbent && asks(owner, host);
+        (!keeps, path.as_str().len(), owner.created_at, &owner.service)
+    })?;
+    Some(holder)
 }
 
 /// Whether a service asks for anything that concerns the whole of a host.
@@ -139,27 +103,26 @@ fn may_join(joiner: &Intent, owner: &Intent, share: ShareHosts) -> bool {
     }
 }
 
-/// What the services that meet at a claim or at a host should know of each other.
+/// What the services that meet at a claim, or at its host, should know of each other. The `holder` is
+/// the host's.
 pub(super) fn problems(
-    grants: &Grants,
-    intents: &BTreeMap<ServiceId, Intent>,
+    claim: &Claim,
+    grant: &Grant,
+    holder: Option<&Intent>,
+    intents: &Map<ServiceId, Intent>,
     picture: &Picture,
     share: ShareHosts,
 ) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for (claim, grant) in &grants.claims {
-        let Some(owner) = intents.get(&grant.owner) else { continue };
-        let joiners: Vec<_> = grant.joiners.iter().filter_map(|id| intents.get(id)).collect();
-        problems.extend(meeting(claim, owner, &joiners));
-        for joiner in joiners {
-            problems.extend(differing(claim, owner, joiner, picture));
-        }
-        let refused = grant.refused.iter().filter_map(|id| intents.get(id));
-        problems.extend(refused.map(|refused| refusal(claim, owner, refused, share)));
-        for member in grant.members().iter().filter_map(|id| intents.get(id)) {
-            let holder = grants.sites.get(&claim.site).and_then(|id| intents.get(id));
-            problems.extend(holder.and_then(|holder| overruled(claim, holder, member, picture)));
-        }
+    let Some(owner) = intents.get(&grant.owner) else { return Vec::new() };
+    let joiners: Vec<_> = grant.joiners.iter().filter_map(|id| intents.get(id)).collect();
+    let mut problems = meeting(claim, owner, &joiners);
+    for joiner in joiners {
+        problems.extend(differing(claim, owner, joiner, picture));
+    }
+    let refused = grant.refused.iter().filter_map(|id| intents.get(id));
+    problems.extend(refused.map(|refused| refusal(claim, owner, refused, share)));
+    for member in grant.members().iter().filter_map(|id| intents.get(id)) {
+        problems.extend(holder.and_then(|holder| overruled(claim, holder, member, picture)));
     }
     problems
 }

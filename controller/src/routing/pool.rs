@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::ownership::Grants;
+use super::ownership::Grant;
 use super::{Connections, Endpoint, Pool, PoolName, Presence, Target};
-use crate::labels::{Backend, Claim, Intent, NodeCluster, PoolOptions, Transport, Verify, Vip};
-use crate::swarm::{Picture, Scale, ServiceId, Task, TaskState};
+use crate::labels::{Backend, Intent, NodeCluster, PoolOptions, Running, Transport, Verify, Vip};
+use crate::persistent::Map;
+use crate::swarm::{Picture, Scale, ServiceId};
 
 /// The longest name that is not cut, in characters.
 const LONGEST_NAME: usize = 128;
@@ -18,69 +19,62 @@ const CONTROLLER: &str = "xds";
 
 /// What tells two pools apart. Everything else of a pool follows from its services.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    cluster: NodeCluster,
+pub(super) struct Key {
+    pub(super) cluster: NodeCluster,
     services: BTreeSet<ServiceId>,
     options: PoolOptions,
 }
 
-/// A pool, and the claims that it answers.
-pub(super) struct Answering {
-    pub(super) cluster: NodeCluster,
-    pub(super) name: PoolName,
-    pub(super) pool: Pool,
-    pub(super) claims: Vec<Claim>,
-}
-
-/// The pools of all claims.
-pub(super) fn build(
-    picture: &Picture,
-    intents: &BTreeMap<ServiceId, Intent>,
-    grants: &Grants,
-) -> Vec<Answering> {
-    let mut claims_by_pool: BTreeMap<Key, Vec<Claim>> = BTreeMap::new();
-    for (claim, grant) in &grants.claims {
-        let Some(owner) = intents.get(&grant.owner) else { continue };
-        let key = Key {
+impl Key {
+    /// The pool of those who answer a claim, with its owner's options.
+    pub(super) fn new(owner: &Intent, grant: &Grant) -> Self {
+        Self {
             cluster: owner.cluster.clone(),
             services: grant.members(),
             options: owner.pool.clone(),
-        };
-        claims_by_pool.entry(key).or_default().push(claim.clone());
+        }
     }
 
-    let running = running_tasks(picture);
-    let build = |(key, claims): (Key, Vec<Claim>)| {
-        let members: Vec<_> = key.services.iter().filter_map(|id| intents.get(id)).collect();
-        let name = name(&members, &key.options);
-        let endpoints = if is_barred(&key.options) {
-            Vec::new()
-        } else {
-            members.iter().flat_map(|intent| endpoints(intent, picture, &running)).collect()
-        };
-        let pool = Pool {
-            connections: connections(&members),
-            options: key.options,
-            services: key.services,
-            endpoints: in_order(endpoints),
-        };
-        Answering { cluster: key.cluster, name, pool, claims }
+    /// The services that answer.
+    pub(super) fn members<'a>(
+        &'a self,
+        intents: &'a Map<ServiceId, Intent>,
+    ) -> impl Iterator<Item = &'a Intent> {
+        self.services.iter().filter_map(|id| intents.get(id))
+    }
+
+    /// The pool's name. A lone service decides all settings of its pool; where several could,
+    /// settings that are not the plain ones show in the name, so that it does not depend on any other
+    /// pool.
+    pub(super) fn name(&self, intents: &Map<ServiceId, Intent>) -> PoolName {
+        name(&self.members(intents).collect::<Vec<_>>(), &self.options)
+    }
+}
+
+/// The pool of a key, as it is now.
+pub(super) fn build(
+    key: &Key,
+    picture: &Picture,
+    intents: &Map<ServiceId, Intent>,
+    running: &Running,
+) -> Pool {
+    let members: Vec<_> = key.members(intents).collect();
+    let endpoints = if is_barred(&key.options) {
+        Vec::new()
+    } else {
+        members.iter().flat_map(|intent| endpoints(intent, picture, running)).collect()
     };
-    claims_by_pool.into_iter().map(build).collect()
+    Pool {
+        connections: connections(&members),
+        options: key.options.clone(),
+        services: key.services.clone(),
+        endpoints: in_order(endpoints),
+    }
 }
 
 /// Whether tasks should prove their name and cannot: nothing is sent to them.
 fn is_barred(options: &PoolOptions) -> bool {
     matches!(options.transport, Transport::Tls { verify: Verify::Impossible, .. })
-}
-
-/// The running tasks of each service.
-fn running_tasks(picture: &Picture) -> BTreeMap<&ServiceId, Vec<&Task>> {
-    let mut by_service: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for task in picture.tasks.values().filter(|task| task.state == TaskState::Running) {
-        by_service.entry(&task.service).or_default().push(task);
-    }
-    by_service
 }
 
 fn connections(members: &[&Intent]) -> Connections {
@@ -89,11 +83,7 @@ fn connections(members: &[&Intent]) -> Connections {
 }
 
 /// The addresses where a service answers now. Those of a virtual IP do not depend on any task.
-fn endpoints(
-    intent: &Intent,
-    picture: &Picture,
-    running: &BTreeMap<&ServiceId, Vec<&Task>>,
-) -> Vec<Endpoint> {
+fn endpoints(intent: &Intent, picture: &Picture, running: &Running) -> Vec<Endpoint> {
     let endpoint = |address, target| Endpoint {
         address: SocketAddr::new(address, intent.port.get()),
         service: intent.service.clone(),
@@ -107,7 +97,7 @@ fn endpoints(
             wanted.then(|| endpoint(address, Target::Vip)).into_iter().collect()
         }
         Backend::Tasks => {
-            let tasks = running.get(&intent.service).into_iter().flatten();
+            let tasks = running.get(&intent.service).into_iter().flat_map(BTreeMap::values);
             let reachable = tasks.filter_map(|task| {
                 let address = *task.addresses.get(&intent.network)?;
                 let presence = Presence::Running;
@@ -131,8 +121,6 @@ pub(super) fn in_order(mut endpoints: Vec<Endpoint>) -> Vec<Endpoint> {
     endpoints
 }
 
-/// The pool's name. A lone service decides all settings of its pool; where several could, settings
-/// that are not the plain ones show in the name, so that it does not depend on any other pool.
 fn name(members: &[&Intent], options: &PoolOptions) -> PoolName {
     let mut names: Vec<_> = members.iter().map(|intent| intent.name.as_str()).collect();
     names.sort_unstable();

@@ -5,8 +5,8 @@ use proptest::sample::select;
 
 use super::tests::{at, settings};
 use super::*;
-use crate::labels::PREFIX;
 use crate::labels::testing::{Swarm, a_service, a_swarm};
+use crate::labels::{self, PREFIX};
 use crate::swarm::{Scale, Service, TaskState, Update};
 
 const SERVICES: [&str; 4] = ["ant", "bee", "cat", "dog"];
@@ -69,7 +69,7 @@ fn some_service(
 }
 
 /// A swarm with some of four services and of eight tasks.
-fn some_swarm(hosts: &'static [&'static str]) -> impl Strategy<Value = Swarm> {
+pub(crate) fn some_swarm(hosts: &'static [&'static str]) -> impl Strategy<Value = Swarm> {
     let services = SERVICES.map(|name| proptest::option::of(some_service(name, hosts)));
     let state = select(&[TaskState::Running, TaskState::Waiting, TaskState::Ended][..]);
     let tasks = proptest::collection::btree_map(2..10u8, (select(&SERVICES[..]), state), 0..8);
@@ -82,7 +82,61 @@ fn some_swarm(hosts: &'static [&'static str]) -> impl Strategy<Value = Swarm> {
     })
 }
 
-const HOSTS: &[&str] =
+/// One thing that may happen in a Swarm.
+#[derive(Debug, Clone)]
+pub(crate) enum Edit {
+    Service(Box<Service>),
+    NoService(&'static str),
+    Task(&'static str, u8, TaskState),
+    NoTask(u8),
+    Network(&'static str),
+    NoNetwork(&'static str),
+    Secrets(bool),
+    Nothing,
+}
+
+impl Edit {
+    pub(crate) fn apply(self, mut swarm: Swarm) -> Swarm {
+        match self {
+            Self::Service(service) => swarm.service(*service),
+            Self::NoService(name) => swarm.no_service(name),
+            Self::Task(service, host, state) => {
+                swarm.task_in_state(service, &format!("10.0.0.{host}"), state)
+            }
+            Self::NoTask(host) => swarm.no_task(&format!("10.0.0.{host}")),
+            Self::Network(name) => swarm.network(name),
+            Self::NoNetwork(name) => {
+                swarm.picture.networks.remove(&NetworkId::new(format!("id-{name}")));
+                swarm
+            }
+            Self::Secrets(are_told) => swarm.secrets(if are_told { &["one"] } else { &[] }),
+            Self::Nothing => swarm,
+        }
+    }
+}
+
+pub(crate) fn some_edit() -> impl Strategy<Value = Edit> {
+    let state = select(&[TaskState::Running, TaskState::Running, TaskState::Ended][..]);
+    let service = select(&SERVICES[..]).prop_flat_map(|name| some_service(name, HOSTS));
+    let network = select(&["net", "other"][..]);
+    prop_oneof![
+        4 => service.prop_map(|service| Edit::Service(Box::new(service))),
+        2 => select(&SERVICES[..]).prop_map(Edit::NoService),
+        4 => (select(&SERVICES[..]), 2..10u8, state)
+            .prop_map(|(service, host, state)| Edit::Task(service, host, state)),
+        4 => (2..10u8).prop_map(Edit::NoTask),
+        1 => network.clone().prop_map(Edit::Network),
+        1 => network.prop_map(Edit::NoNetwork),
+        1 => any::<bool>().prop_map(Edit::Secrets),
+        1 => Just(Edit::Nothing),
+    ]
+}
+
+fn id(name: &str) -> ServiceId {
+    ServiceId::new(format!("id-{name}"))
+}
+
+pub(crate) const HOSTS: &[&str] =
     &["a.example", "a.example,b.example", "*.example,a.example", "b.example", "!"];
 
 fn consistent(turn: &Turn, swarm: &Swarm) -> Result<(), TestCaseError> {
@@ -144,6 +198,33 @@ proptest! {
     }
 
     #[test]
+    fn a_turn_after_a_change_is_as_if_everything_had_been_made_anew(
+        start in some_swarm(HOSTS),
+        history in proptest::collection::vec((some_edit(), 0..800u64), 1..12),
+        left_out in proptest::collection::btree_map(0..12_usize, select(&SERVICES[..]), 0..3),
+        share_hosts in select(&[ShareHosts::Any, ShareHosts::Stack, ShareHosts::None][..]),
+    ) {
+        let proxies = [(NodeCluster::default(), ProxyService {
+            name: ServiceName::new("dog"),
+            care: labels::Care::Owner,
+        })];
+        let settings = Settings { share_hosts, proxies: proxies.into(), ..settings() };
+        let (mut swarm, mut time) = (start, 0);
+        let mut last = Turn::default();
+        for (step, (edit, wait)) in history.into_iter().enumerate() {
+            swarm = edit.apply(swarm);
+            time += wait;
+            last.left_out = left_out.get(&step).map(|name| id(name)).into_iter().collect();
+            let anew = Turn { memo: work::Memo::default(), ..last.clone() };
+            let anew = route(&swarm.picture, &settings, &anew, at(time));
+            last = route(&swarm.picture, &settings, &last, at(time));
+            prop_assert_eq!(&last.routing, &anew.routing);
+            prop_assert_eq!(&last.ledger, &anew.ledger);
+            prop_assert_eq!(&last, &anew);
+        }
+    }
+
+    #[test]
     fn a_restart_between_two_turns_changes_nothing_but_leaving_endpoints(
         history in proptest::collection::vec(some_swarm(HOSTS), 1..5),
     ) {
@@ -161,8 +242,9 @@ proptest! {
     #[test]
     fn the_order_in_which_docker_tells_changes_nothing(swarm in some_swarm(HOSTS)) {
         let mut other = swarm.clone();
-        for service in other.picture.services.values_mut() {
-            service.networks.reverse();
+        for name in SERVICES {
+            let service = other.picture.services.get_mut(&ServiceId::new(format!("id-{name}")));
+            service.into_iter().for_each(|service| service.networks.reverse());
         }
         let turn = |swarm: &Swarm| route(&swarm.picture, &settings(), &Turn::default(), at(0));
         prop_assert_eq!(turn(&swarm), turn(&other));

@@ -60,7 +60,7 @@ fn address(endpoint: &Endpoint) -> String {
 }
 
 /// The pools of the default cluster.
-fn pools(turn: &Turn) -> &BTreeMap<PoolName, Pool> {
+fn pools(turn: &Turn) -> &Map<PoolName, Pool> {
     &turn.routing.clusters[&NodeCluster::default()].pools
 }
 

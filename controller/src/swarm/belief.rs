@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use super::{Freshness, Picture};
+use super::{Freshness, Picture, Service};
+use crate::persistent::Change;
 
 /// So many reads in a row make a doubtful picture credible.
 const CREDIBLE: u8 = 3;
@@ -72,10 +73,11 @@ fn doubt(held: &Picture, read: &Picture) -> Option<Doubt> {
     if read.services.is_empty() && !held.services.is_empty() {
         return Some(Doubt::Empty);
     }
-    let older = held.services.iter().any(|(id, service)| {
-        read.services.get(id).is_some_and(|read| read.version < service.version)
-    });
-    older.then_some(Doubt::Older)
+    let is_older = |change: Change<'_, _, Service>| match (change.before, change.after) {
+        (Some(held), Some(read)) => read.version < held.version,
+        _ => false,
+    };
+    held.services.changes(&read.services).any(is_older).then_some(Doubt::Older)
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 //! Every list is total: an object that is not as Docker documents it is left out, with an
 //! [`Oddity`] that tells, and the rest goes on. Only a body that is no list at all is an error.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ use super::shape::{
     DockerInfo, DockerMode, DockerMount, DockerSecret, DockerService, DockerTask, DockerUpdate,
     DockerVip,
 };
+use crate::persistent::Map;
+
 use super::{
     MountedSecret, Network, NetworkId, Node, NodeId, Purpose, Resolution, Scale, SecretId, Service,
     ServiceId, ServiceName, Task, TaskId, TaskState, Update,
@@ -38,7 +41,20 @@ impl fmt::Display for Oddity {
 }
 
 /// A list without the objects that are odd.
-pub(super) type Sifted<T> = (Vec<T>, Vec<Oddity>);
+pub(super) type Sifted<T> = (Vec<Arc<T>>, Vec<Oddity>);
+
+/// The objects of a list by hashes of their text: what was read before is not read again.
+#[derive(Debug)]
+pub(super) struct Known<T> {
+    objects: HashMap<u64, Arc<T>>,
+    hasher: RandomState,
+}
+
+impl<T> Default for Known<T> {
+    fn default() -> Self {
+        Self { objects: HashMap::new(), hasher: RandomState::new() }
+    }
+}
 
 /// A service whose networks are still written as its owner wrote them: IDs or names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,12 +75,21 @@ impl Draft {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Versioned<T> {
     pub(super) version: u64,
-    pub(super) object: T,
+    pub(super) object: Arc<T>,
+}
+
+impl<T> Versioned<T> {
+    pub(super) fn new(version: u64, object: T) -> Self {
+        Self { version, object: Arc::new(object) }
+    }
 }
 
 /// Reads `GET /services`.
-pub(super) fn services(body: &[u8]) -> Result<Sifted<Draft>, serde_json::Error> {
-    sift("service", body, service)
+pub(super) fn services(
+    body: &[u8],
+    known: &mut Known<Draft>,
+) -> Result<Sifted<Draft>, serde_json::Error> {
+    sift("service", body, known, service)
 }
 
 /// Reads one service. `odd` is told what of it is left out.
@@ -112,7 +137,7 @@ pub(super) fn service(docker: DockerService, odd: &mut dyn FnMut(String)) -> Res
 /// network is left out, and told.
 pub(super) fn resolve<'a>(
     drafts: impl IntoIterator<Item = &'a Draft>,
-    networks: &BTreeMap<NetworkId, Network>,
+    networks: &Map<NetworkId, Network>,
 ) -> (BTreeMap<ServiceId, Service>, BTreeSet<String>) {
     let by_name: BTreeMap<&str, &Network> =
         networks.values().map(|network| (network.name.as_str(), network)).collect();
@@ -135,8 +160,11 @@ pub(super) fn resolve<'a>(
 }
 
 /// Reads `GET /tasks`.
-pub(super) fn tasks(body: &[u8]) -> Result<Sifted<Versioned<Task>>, serde_json::Error> {
-    sift("task", body, task)
+pub(super) fn tasks(
+    body: &[u8],
+    known: &mut Known<Versioned<Task>>,
+) -> Result<Sifted<Versioned<Task>>, serde_json::Error> {
+    sift("task", body, known, task)
 }
 
 /// Reads one task. `odd` is told what of it is left out.
@@ -165,12 +193,12 @@ pub(super) fn task(
         addresses,
         secrets: held.into_iter().flatten().filter_map(mounted).map(|it| it.id).collect(),
     };
-    Ok(Versioned { version: docker.version.index, object: task })
+    Ok(Versioned::new(docker.version.index, task))
 }
 
 /// Reads `GET /secrets`: the ID of each name.
 pub(super) fn secrets(body: &[u8]) -> Result<Sifted<(String, SecretId)>, serde_json::Error> {
-    sift("secret", body, |docker: DockerSecret, _odd| {
+    sift("secret", body, &mut Known::default(), |docker: DockerSecret, _odd| {
         let id = SecretId::new(some(docker.id, "ID")?);
         Ok((some(docker.spec.name, "Spec.Name")?.to_string(), id))
     })
@@ -192,7 +220,7 @@ fn mounted(docker: DockerMount) -> Option<MountedSecret> {
 }
 
 /// Reads bollard's networks. One without ID or name is left out.
-pub(super) fn networks(docker: Vec<bollard::models::Network>) -> BTreeMap<NetworkId, Network> {
+pub(super) fn networks(docker: Vec<bollard::models::Network>) -> Map<NetworkId, Network> {
     let networks = docker.into_iter().filter(|it| it.scope.as_deref() == Some("swarm"));
     networks
         .filter_map(|network| {
@@ -207,7 +235,7 @@ pub(super) fn networks(docker: Vec<bollard::models::Network>) -> BTreeMap<Networ
 }
 
 /// Reads bollard's nodes. One without ID is left out; one that never reported has no host name.
-pub(super) fn nodes(docker: Vec<bollard::models::Node>) -> BTreeMap<NodeId, Node> {
+pub(super) fn nodes(docker: Vec<bollard::models::Node>) -> Map<NodeId, Node> {
     docker
         .into_iter()
         .filter_map(|node| {
@@ -222,19 +250,36 @@ pub(super) fn nodes(docker: Vec<bollard::models::Node>) -> BTreeMap<NodeId, Node
 fn sift<D: DeserializeOwned, T>(
     kind: &str,
     body: &[u8],
+    known: &mut Known<T>,
     convert: impl Fn(D, &mut dyn FnMut(String)) -> Result<T, String>,
 ) -> Result<Sifted<T>, serde_json::Error> {
     let objects: Option<Vec<&RawValue>> = serde_json::from_slice(body)?;
     let mut kept = Vec::new();
     let mut oddities = Vec::new();
+    let mut again = HashMap::new();
     for raw in objects.into_iter().flatten() {
+        let hash = known.hasher.hash_one(raw.get());
+        if let Some(object) = known.objects.get(&hash) {
+            kept.push(Arc::clone(object));
+            again.insert(hash, Arc::clone(object));
+            continue;
+        }
+        let told_before = oddities.len();
         let mut odd = |reason| oddities.push(Oddity { object: name_of(kind, raw), reason });
         let read = serde_json::from_str(raw.get()).map_err(|error| error.to_string());
         match read.and_then(|docker| convert(docker, &mut odd)) {
-            Ok(object) => kept.push(object),
+            Ok(object) => {
+                let object = Arc::new(object);
+                kept.push(Arc::clone(&object));
+                // What is odd is read again, to be told again.
+                if oddities.len() == told_before {
+                    again.insert(hash, object);
+                }
+            }
             Err(reason) => odd(format!("left out: {reason}")),
         }
     }
+    known.objects = again;
     Ok((kept, oddities))
 }
 
@@ -341,7 +386,7 @@ mod tests {
         task
     }
 
-    fn known_networks() -> BTreeMap<NetworkId, Network> {
+    fn known_networks() -> Map<NetworkId, Network> {
         let networks = [
             ("n0", "ingress", Purpose::Ingress),
             ("n1", "demo_net", Purpose::Tasks),
@@ -355,19 +400,19 @@ mod tests {
             .into()
     }
 
-    fn read(objects: &[Value]) -> Sifted<Draft> {
-        services(json!(objects).to_string().as_bytes()).expect("a list")
+    fn read_tasks(body: &str) -> Result<Sifted<Task>, serde_json::Error> {
+        let (tasks, odd) = tasks(body.as_bytes(), &mut Known::default())?;
+        Ok((tasks.iter().map(|task| Arc::clone(&task.object)).collect(), odd))
     }
 
-    fn read_tasks(body: &[u8]) -> Result<Sifted<Task>, serde_json::Error> {
-        let (tasks, odd) = super::tasks(body)?;
-        Ok((tasks.into_iter().map(|task| task.object).collect(), odd))
+    fn read(objects: &[Value]) -> Sifted<Draft> {
+        services(json!(objects).to_string().as_bytes(), &mut Known::default()).expect("a list")
     }
 
     #[test]
     fn a_service_is_read_with_all_that_routing_needs_and_nothing_else() {
         let (drafts, odd) = read(&[service(|_| ())]);
-        let (services, unknown) = resolve(&drafts, &known_networks());
+        let (services, unknown) = resolve(drafts.iter().map(|it| &**it), &known_networks());
         assert_eq!((odd, unknown), (vec![], BTreeSet::new()));
         let expected = Service {
             id: ServiceId::new("s1"),
@@ -401,7 +446,8 @@ mod tests {
         ]);
         let (secrets, odd) = secrets(body.to_string().as_bytes()).expect("a list");
         let expected = [("demo-key", "x1"), ("demo-cert", "x4")];
-        assert_eq!(secrets, expected.map(|(name, id)| (name.to_owned(), SecretId::new(id))));
+        let expected = expected.map(|(name, id)| Arc::new((name.to_owned(), SecretId::new(id))));
+        assert_eq!(secrets, expected);
         assert_eq!(odd.len(), 2);
     }
 
@@ -416,7 +462,8 @@ mod tests {
             (json!(null), vec![], vec![]),
         ] {
             let written = service(|it| it["Spec"]["TaskTemplate"]["Networks"] = targets.clone());
-            let (services, missing) = resolve(&read(&[written]).0, &known_networks());
+            let (services, missing) =
+                resolve(read(&[written]).0.iter().map(|it| &**it), &known_networks());
             let networks: Vec<_> = services.values().flat_map(|it| &it.networks).collect();
             let expected: Vec<_> = resolved.into_iter().map(NetworkId::new).collect();
             assert_eq!(networks, expected.iter().collect::<Vec<_>>(), "{targets}");
@@ -430,7 +477,7 @@ mod tests {
             it["Spec"]["TaskTemplate"]["Networks"] = json!([]);
             it["Spec"]["Networks"] = json!([{"Target": "n2"}]);
         });
-        let (services, _) = resolve(&read(&[written]).0, &known_networks());
+        let (services, _) = resolve(read(&[written]).0.iter().map(|it| &**it), &known_networks());
         let networks: Vec<_> = services.into_values().flat_map(|it| it.networks).collect();
         assert_eq!(networks, [NetworkId::new("n2")]);
     }
@@ -538,7 +585,7 @@ mod tests {
             (json!(null), TaskState::Waiting),
         ] {
             let body = json!([task(|it| it["Status"]["State"] = written.clone())]).to_string();
-            let (tasks, odd) = read_tasks(body.as_bytes()).expect("a list");
+            let (tasks, odd) = read_tasks(&body).expect("a list");
             let states: Vec<_> = tasks.iter().map(|task| task.state).collect();
             assert_eq!((states, odd), (vec![state], vec![]), "{written}");
         }
@@ -560,7 +607,7 @@ mod tests {
             (json!(null), vec![], 0),
         ] {
             let body = json!([task(|it| it["NetworksAttachments"] = attachments.clone())]);
-            let (tasks, odd) = read_tasks(body.to_string().as_bytes()).expect("a list");
+            let (tasks, odd) = read_tasks(&body.to_string()).expect("a list");
             let read: Vec<_> = tasks
                 .iter()
                 .flat_map(|it| it.addresses.values())
@@ -584,7 +631,7 @@ mod tests {
         ] {
             let spec = json!({"ContainerSpec": {"Image": "i", "Secrets": secrets}});
             let body = json!([task(|it| it["Spec"] = spec.clone())]).to_string();
-            let (tasks, odd) = read_tasks(body.as_bytes()).expect("a list");
+            let (tasks, odd) = read_tasks(&body).expect("a list");
             let read: Vec<_> = tasks.iter().flat_map(|it| &it.secrets).collect();
             let expected: Vec<_> = held.into_iter().map(SecretId::new).collect();
             assert_eq!((read, odd), (expected.iter().collect(), vec![]), "{spec}");
@@ -603,7 +650,7 @@ mod tests {
             json!([]),
         ] {
             let body = json!([odd, task(|it| it["ID"] = json!("good"))]).to_string();
-            let (tasks, oddities) = read_tasks(body.as_bytes()).expect("a list");
+            let (tasks, oddities) = read_tasks(&body).expect("a list");
             let ids: Vec<_> = tasks.iter().map(|task| task.id.as_str()).collect();
             assert_eq!((ids, oddities.len()), (vec!["good"], 1), "{odd}");
         }
@@ -615,8 +662,27 @@ mod tests {
             it["Slot"] = json!(null);
             it["NodeID"] = json!("");
         })]);
-        let (tasks, _) = read_tasks(body.to_string().as_bytes()).expect("a list");
+        let (tasks, _) = read_tasks(&body.to_string()).expect("a list");
         assert_eq!((tasks[0].slot, tasks[0].node.clone()), (None, None));
+    }
+
+    #[test]
+    fn an_object_that_was_read_before_is_shared_and_an_odd_one_is_told_each_time() {
+        let mut known = Known::default();
+        let odd = task(|it| {
+            it["ID"] = json!("odd");
+            it["NetworksAttachments"][0]["Addresses"] = json!(["bad"]);
+        });
+        let mut read = |first: &Value| {
+            let body = json!([first, odd]).to_string();
+            tasks(body.as_bytes(), &mut known).expect("a list")
+        };
+        let (first, told) = read(&task(|_| ()));
+        let (again, told_again) = read(&task(|_| ()));
+        assert!(Arc::ptr_eq(&first[0], &again[0]));
+        assert_eq!((told.len(), told_again), (1, told));
+        let (other, _) = read(&task(|it| it["NodeID"] = json!("w2")));
+        assert_eq!(other[0].object.node, Some(NodeId::new("w2")));
     }
 
     #[test]
@@ -629,7 +695,9 @@ mod tests {
             ("", None),
             ("\u{fffd}", None),
         ] {
-            let read = services(body.as_bytes()).ok().map(|(services, _)| services.len());
+            let read = services(body.as_bytes(), &mut Known::default())
+                .ok()
+                .map(|(services, _)| services.len());
             assert_eq!(read, services_read, "{body:?}");
         }
     }
@@ -644,7 +712,8 @@ mod tests {
             {"Name": "y", "Scope": "swarm"},
         ]))
         .expect("networks");
-        let read: Vec<_> = networks(read).into_values().map(|it| (it.name, it.purpose)).collect();
+        let read: Vec<_> =
+            networks(read).values().map(|it| (it.name.clone(), it.purpose)).collect();
         let expected =
             [("ingress".to_owned(), Purpose::Ingress), ("demo_net".to_owned(), Purpose::Tasks)];
         assert_eq!(read, expected);
@@ -654,15 +723,15 @@ mod tests {
             {"Description": {"Hostname": "nobody"}},
         ]))
         .expect("nodes");
-        let read: Vec<_> = nodes(read).into_values().map(|it| it.hostname).collect();
+        let read: Vec<_> = nodes(read).values().map(|it| it.hostname.clone()).collect();
         assert_eq!(read, ["worker-1", ""]);
     }
 
     proptest::proptest! {
         #[test]
         fn no_body_makes_it_panic(body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
-            let _ = services(&body);
-            let _ = tasks(&body);
+            let _ = services(&body, &mut Known::default());
+            let _ = tasks(&body, &mut Known::default());
         }
     }
 }

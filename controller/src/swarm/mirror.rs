@@ -6,12 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use super::convert::{self, Draft, Versioned};
 use super::reader::Lists;
 use super::{
-    Network, NetworkId, Node, NodeId, Picture, SecretId, ServiceId, Task, TaskId, TaskState,
+    Network, NetworkId, Node, NodeId, Picture, SecretId, Service, ServiceId, Task, TaskId,
+    TaskState,
 };
+use crate::persistent::Map;
 
 /// A change of one object of the Swarm.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +77,8 @@ pub(super) struct Mirror {
     tasks: Table<TaskId, Task>,
     networks: Table<NetworkId, Network>,
     nodes: Table<NodeId, Node>,
-    secrets: Option<BTreeMap<String, SecretId>>,
+    secrets: Option<Map<String, SecretId>>,
+    resolved: Resolved,
 }
 
 impl Mirror {
@@ -87,6 +91,7 @@ impl Mirror {
             networks: Table::new(),
             nodes: Table::new(),
             secrets: None,
+            resolved: Resolved::default(),
         }
     }
 
@@ -100,23 +105,30 @@ impl Mirror {
         self.mark.changes += 1;
         let at = self.mark.changes;
         match change {
-            Change::Service(id, now) => match self.services.apply(id, now, at) {
-                Turn { before: Some(_), after: None } => Effect::Less,
-                Turn { before, after } if before.as_ref() == after => Effect::None,
-                _ => Effect::More,
-            },
+            Change::Service(id, now) => {
+                let turn = self.services.apply(id, now, at);
+                let effect = match (&turn.before, &turn.after) {
+                    (Some(_), None) => Effect::Less,
+                    _ => turn.effect(),
+                };
+                self.resolved.take(&self.services.shown, &self.networks.shown);
+                effect
+            }
             Change::Task(id, now) => {
-                let Turn { before, after } = self.tasks.apply(id, now, at);
-                let runs = |task: &Task| task.state == TaskState::Running;
-                if before.as_ref().is_some_and(runs) && !after.is_some_and(runs) {
-                    Effect::Less
-                } else if before.as_ref() == after {
-                    Effect::None
-                } else {
-                    Effect::More
+                let turn = self.tasks.apply(id, now, at);
+                let runs = |task: &Arc<Task>| task.state == TaskState::Running;
+                match (&turn.before, &turn.after) {
+                    (Some(before), after) if runs(before) && !after.as_ref().is_some_and(runs) => {
+                        Effect::Less
+                    }
+                    _ => turn.effect(),
                 }
             }
-            Change::Network(id, now) => self.networks.apply(id, now, at).effect(),
+            Change::Network(id, now) => {
+                let effect = self.networks.apply(id, now, at).effect();
+                self.resolved.take(&self.services.shown, &self.networks.shown);
+                effect
+            }
             Change::Node(id, now) => self.nodes.apply(id, now, at).effect(),
         }
     }
@@ -129,13 +141,14 @@ impl Mirror {
         }
         let since = begun.changes;
         let services = lists.services.iter().map(|draft| {
-            let service = &draft.service;
-            (service.id.clone(), Versioned { version: service.version, object: draft.clone() })
+            let (id, version) = (draft.service.id.clone(), draft.service.version);
+            (id, Versioned { version, object: Arc::clone(draft) })
         });
         let services = self.services.after(services, since);
-        let tasks = lists.tasks.iter().map(|task| (task.object.id.clone(), task.clone()));
+        let tasks = lists.tasks.iter().map(|task| (task.object.id.clone(), (**task).clone()));
         let tasks = self.tasks.after(tasks, since);
-        let agreement = if services.shows(&self.services) && tasks.shows(&self.tasks) {
+        let agreement = if services.shown == self.services.shown && tasks.shown == self.tasks.shown
+        {
             Agreement::Same
         } else {
             Agreement::Corrected
@@ -145,111 +158,142 @@ impl Mirror {
         let nodes = self.nodes.after(unversioned(lists.nodes), since);
         let secrets = lists.secrets.cloned();
         let mark = self.mark;
-        Some((Self { mark, services, tasks, networks, nodes, secrets }, agreement))
+        let mut resolved = self.resolved.clone();
+        resolved.take(&services.shown, &networks.shown);
+        Some((Self { mark, services, tasks, networks, nodes, secrets, resolved }, agreement))
     }
 
-    /// The picture that it shows.
+    /// The picture that it shows. What two pictures of one mirror, or of one that came of it, have in
+    /// common is shared.
     pub(super) fn picture(&self) -> Picture {
-        let networks = self.networks.objects();
-        let drafts = self.services.rows.values().filter_map(|row| row.object.as_ref());
-        let (services, _unknown) = convert::resolve(drafts, &networks);
-        let (tasks, nodes) = (self.tasks.objects(), self.nodes.objects());
-        Picture { services, tasks, networks, nodes, secrets: self.secrets.clone() }
+        Picture {
+            services: self.resolved.services.clone(),
+            tasks: self.tasks.shown.clone(),
+            networks: self.networks.shown.clone(),
+            nodes: self.nodes.shown.clone(),
+            secrets: self.secrets.clone(),
+        }
     }
 }
 
-fn unversioned<K: Clone, T: Clone>(
-    objects: &BTreeMap<K, T>,
-) -> impl Iterator<Item = (K, Versioned<T>)> {
-    objects.iter().map(|(id, it)| (id.clone(), Versioned { version: 0, object: it.clone() }))
+fn unversioned<K: Clone, T>(objects: &Map<K, T>) -> impl Iterator<Item = (K, Versioned<T>)> {
+    let objects = objects.iter_shared();
+    objects.map(|(id, it)| (id.clone(), Versioned { version: 0, object: Arc::clone(it) }))
+}
+
+/// The services with their networks, and what they follow from.
+#[derive(Debug, Clone, Default)]
+struct Resolved {
+    drafts: Map<ServiceId, Draft>,
+    networks: Map<NetworkId, Network>,
+    services: Map<ServiceId, Service>,
+}
+
+impl Resolved {
+    /// Makes anew what other drafts and networks change.
+    fn take(&mut self, drafts: &Map<ServiceId, Draft>, networks: &Map<NetworkId, Network>) {
+        if self.networks == *networks {
+            let changed: Vec<_> = self.drafts.changes(drafts).collect();
+            for id in changed.iter().filter(|it| it.after.is_none()).map(|it| it.key) {
+                self.services.remove(id);
+            }
+            let written = changed.iter().filter_map(|change| change.after);
+            let (services, _unknown) = convert::resolve(written, networks);
+            for (id, service) in services {
+                self.services.put(id, service);
+            }
+        } else {
+            let (services, _unknown) = convert::resolve(drafts.values(), networks);
+            let services = services.into_iter().map(|(id, service)| (id, Arc::new(service)));
+            self.services = self.services.following(services.collect());
+        }
+        (self.drafts, self.networks) = (drafts.clone(), networks.clone());
+    }
 }
 
 /// All objects of a kind.
 #[derive(Debug, Clone)]
 struct Table<K, T> {
-    rows: BTreeMap<K, Row<T>>,
+    rows: BTreeMap<K, Row>,
+    /// Those that a list would show. Each has a row.
+    shown: Map<K, T>,
     /// The newest version in the last list. The list showed all that was written up to it.
     listed: u64,
 }
 
-#[derive(Debug, Clone)]
-struct Row<T> {
+#[derive(Debug, Clone, Copy)]
+struct Row {
     version: u64,
     /// The change that told it; 0 if a list did.
     told_by: u64,
-    /// None if no list would show it.
-    object: Option<T>,
 }
 
 /// What an object was before a change and is after it.
-struct Turn<'a, T> {
-    before: Option<T>,
-    after: Option<&'a T>,
+struct Turn<T> {
+    before: Option<Arc<T>>,
+    after: Option<Arc<T>>,
 }
 
-impl<T: PartialEq> Turn<'_, T> {
+impl<T: PartialEq> Turn<T> {
     fn effect(&self) -> Effect {
-        if self.before.as_ref() == self.after { Effect::None } else { Effect::More }
+        if self.before == self.after { Effect::None } else { Effect::More }
     }
 }
 
-impl<K: Ord + Clone, T: Clone + PartialEq> Table<K, T> {
+impl<K: Ord + Clone, T: PartialEq> Table<K, T> {
     fn new() -> Self {
-        Self { rows: BTreeMap::new(), listed: 0 }
+        Self { rows: BTreeMap::new(), shown: Map::default(), listed: 0 }
     }
 
-    fn apply(&mut self, id: K, now: Now<T>, at: u64) -> Turn<'_, T> {
+    fn apply(&mut self, id: K, now: Now<T>, at: u64) -> Turn<T> {
         let (version, object) = match now {
             Now::Is(Versioned { version, object }) => (version, Some(object)),
             Now::Unlisted(version) => (version, None),
             Now::Removed => (u64::MAX, None),
         };
-        match self.rows.entry(id) {
+        let before = self.shown.get_shared(&id).cloned();
+        let row = Row { version, told_by: at };
+        match self.rows.entry(id.clone()) {
             // Nothing new. What the list did not show although it was written by then is gone.
-            Entry::Vacant(_) if version <= self.listed => Turn { before: None, after: None },
+            Entry::Vacant(_) if version <= self.listed => {
+                return Turn { before: None, after: None };
+            }
             Entry::Occupied(row) if version <= row.get().version => {
-                let row = row.into_mut();
-                Turn { before: row.object.clone(), after: row.object.as_ref() }
+                return Turn { after: before.clone(), before };
             }
-            Entry::Vacant(place) => {
-                let row = place.insert(Row { version, told_by: at, object });
-                Turn { before: None, after: row.object.as_ref() }
-            }
-            Entry::Occupied(row) => {
-                let row = row.into_mut();
-                let before = std::mem::replace(row, Row { version, told_by: at, object }).object;
-                Turn { before, after: row.object.as_ref() }
-            }
+            Entry::Vacant(place) => drop(place.insert(row)),
+            Entry::Occupied(mut place) => drop(place.insert(row)),
         }
+        let after = object;
+        match &after {
+            // An equal one stays shared.
+            Some(object) if before.as_ref() == Some(object) => {}
+            Some(object) => drop(self.shown.insert_shared(id, Arc::clone(object))),
+            None => drop(self.shown.remove(&id)),
+        }
+        Turn { before, after }
     }
 
     /// The table after a list; what was told after the change `since` is newer than that, unless
     /// the list shows a later version.
     fn after(&self, list: impl Iterator<Item = (K, Versioned<T>)>, since: u64) -> Self {
-        let row = |(id, Versioned { version, object })| {
-            (id, Row { version, told_by: 0, object: Some(object) })
-        };
-        let mut rows: BTreeMap<K, Row<T>> = list.map(row).collect();
+        let (mut rows, mut shown) = (BTreeMap::new(), BTreeMap::new());
+        for (id, Versioned { version, object }) in list {
+            rows.insert(id.clone(), Row { version, told_by: 0 });
+            shown.insert(id, object);
+        }
         let listed = rows.values().map(|row| row.version).max().unwrap_or(0);
         for (id, told) in self.rows.iter().filter(|(_, row)| row.told_by > since) {
-            if rows.get(id).is_none_or(|read| read.version <= told.version) {
-                rows.insert(id.clone(), told.clone());
+            if rows.get(id).is_some_and(|read| read.version > told.version) {
+                continue;
+            }
+            rows.insert(id.clone(), *told);
+            match self.shown.get_shared(id) {
+                Some(object) => drop(shown.insert(id.clone(), Arc::clone(object))),
+                None => drop(shown.remove(id)),
             }
         }
-        Self { rows, listed }
-    }
-
-    /// Whether both show the same objects.
-    fn shows(&self, other: &Self) -> bool {
-        self.shown().eq(other.shown())
-    }
-
-    fn shown(&self) -> impl Iterator<Item = (&K, &T)> {
-        self.rows.iter().filter_map(|(id, row)| Some((id, row.object.as_ref()?)))
-    }
-
-    fn objects(&self) -> BTreeMap<K, T> {
-        self.shown().map(|(id, object)| (id.clone(), object.clone())).collect()
+        Self { rows, shown: self.shown.following(shown), listed }
     }
 }
 

@@ -1,15 +1,16 @@
 //! One connection's reads: what was read before is not read, or not parsed, again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::call::{CallError, Cause};
-use super::convert::{self, Draft, Oddity, Sifted, Versioned};
+use super::convert::{self, Draft, Known, Oddity, Sifted, Versioned};
 use super::docker::Docker;
 use super::events::Heard;
 use super::{Network, NetworkId, Node, NodeId, Picture, SecretId, Secrets, Task};
+use crate::persistent::Map;
 
 /// Networks, nodes and secrets are read this often even without an event: an event stream can die
 /// silently.
@@ -20,10 +21,10 @@ pub(super) struct Reader<'a> {
     docker: &'a Docker,
     services: Parsed<Draft>,
     tasks: Parsed<Versioned<Task>>,
-    networks: BTreeMap<NetworkId, Network>,
-    nodes: BTreeMap<NodeId, Node>,
+    networks: Map<NetworkId, Network>,
+    nodes: Map<NodeId, Node>,
     read_secrets: Secrets,
-    secrets: Option<BTreeMap<String, SecretId>>,
+    secrets: Option<Map<String, SecretId>>,
     /// Why the secrets are not known, although they should be.
     unread: Option<CallError>,
     secret_oddities: Vec<Oddity>,
@@ -36,17 +37,18 @@ pub(super) struct Reader<'a> {
 
 /// What a complete read found, object by object.
 pub(super) struct Lists<'a> {
-    pub(super) services: &'a [Draft],
-    pub(super) tasks: &'a [Versioned<Task>],
-    pub(super) networks: &'a BTreeMap<NetworkId, Network>,
-    pub(super) nodes: &'a BTreeMap<NodeId, Node>,
-    pub(super) secrets: Option<&'a BTreeMap<String, SecretId>>,
+    pub(super) services: &'a [Arc<Draft>],
+    pub(super) tasks: &'a [Arc<Versioned<Task>>],
+    pub(super) networks: &'a Map<NetworkId, Network>,
+    pub(super) nodes: &'a Map<NodeId, Node>,
+    pub(super) secrets: Option<&'a Map<String, SecretId>>,
 }
 
 /// A list, and the hash of the body that it came from: not the body, which carries secrets.
 struct Parsed<T> {
     hash: Option<u64>,
-    list: Vec<T>,
+    list: Vec<Arc<T>>,
+    known: Known<T>,
     oddities: Vec<Oddity>,
 }
 
@@ -63,8 +65,8 @@ impl<'a> Reader<'a> {
             docker,
             services: Parsed::new(),
             tasks: Parsed::new(),
-            networks: BTreeMap::new(),
-            nodes: BTreeMap::new(),
+            networks: Map::default(),
+            nodes: Map::default(),
             read_secrets,
             secrets: None,
             unread: None,
@@ -87,18 +89,25 @@ impl<'a> Reader<'a> {
         if [services, tasks, others] == [Change::Same; 3] {
             return Ok(Arc::clone(&self.picture));
         }
-        let (mut services, mut unknown) = convert::resolve(&self.services.list, &self.networks);
+        let (mut services, mut unknown) = convert::resolve(self.drafts(), &self.networks);
         if !unknown.is_subset(&self.unknown) {
             self.networks = convert::networks(self.docker.networks().await?);
-            (services, unknown) = convert::resolve(&self.services.list, &self.networks);
+            (services, unknown) = convert::resolve(self.drafts(), &self.networks);
         }
         self.unknown = unknown;
+        let services = services.into_iter().map(|(id, service)| (id, Arc::new(service)));
+        let services = self.picture.services.following(services.collect());
         let tasks = self.tasks.list.iter().map(|task| &task.object);
-        let tasks = tasks.map(|task| (task.id.clone(), task.clone())).collect();
+        let tasks = tasks.map(|task| (task.id.clone(), Arc::clone(task)));
+        let tasks = self.picture.tasks.following(tasks.collect());
         let (networks, nodes) = (self.networks.clone(), self.nodes.clone());
         let secrets = self.secrets.clone();
         self.picture = Arc::new(Picture { services, tasks, networks, nodes, secrets });
         Ok(Arc::clone(&self.picture))
+    }
+
+    fn drafts(&self) -> impl Iterator<Item = &Draft> {
+        self.services.list.iter().map(|draft| &**draft)
     }
 
     /// The lists of the last complete read.
@@ -153,7 +162,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The secrets; none where a socket proxy keeps them to itself, which must not cost the rest.
-    async fn secrets(&mut self) -> Result<Option<BTreeMap<String, SecretId>>, CallError> {
+    async fn secrets(&mut self) -> Result<Option<Map<String, SecretId>>, CallError> {
         let read = self.docker.secrets().await;
         let (secrets, unread) = match read {
             Ok(body) => {
@@ -163,7 +172,8 @@ impl<'a> Reader<'a> {
                 let (secrets, odd) =
                     parsed.map_err(|cause| self.docker.failed("/secrets", cause))?;
                 self.secret_oddities = odd;
-                (Some(secrets.into_iter().collect()), None)
+                let pair = |secret: &Arc<(String, SecretId)>| (secret.0.clone(), secret.1.clone());
+                (Some(secrets.iter().map(pair).collect()), None)
             }
             Err(error) if error.cause.is_refusal() => (None, Some(error)),
             Err(error) => return Err(error),
@@ -183,14 +193,14 @@ fn replace<T: PartialEq>(known: &mut T, read: T, change: Change) -> Change {
 
 impl<T> Parsed<T> {
     fn new() -> Self {
-        Self { hash: None, list: Vec::new(), oddities: Vec::new() }
+        Self { hash: None, list: Vec::new(), known: Known::default(), oddities: Vec::new() }
     }
 
     /// Takes a body, and parses it if it is not the last one again.
     fn take(
         &mut self,
         body: &[u8],
-        parse: impl FnOnce(&[u8]) -> Result<Sifted<T>, serde_json::Error>,
+        parse: impl FnOnce(&[u8], &mut Known<T>) -> Result<Sifted<T>, serde_json::Error>,
     ) -> Result<Change, Cause> {
         let mut hasher = DefaultHasher::new();
         body.hash(&mut hasher);
@@ -198,8 +208,9 @@ impl<T> Parsed<T> {
         if self.hash == hash {
             return Ok(Change::Same);
         }
-        let (list, oddities) = parse(body).map_err(|error| Cause::Unreadable(error.to_string()))?;
-        *self = Self { hash, list, oddities };
+        let (list, oddities) =
+            parse(body, &mut self.known).map_err(|error| Cause::Unreadable(error.to_string()))?;
+        (self.hash, self.list, self.oddities) = (hash, list, oddities);
         Ok(Change::New)
     }
 }
@@ -219,9 +230,9 @@ mod tests {
             ("[]", Change::New),
             ("[]", Change::Same),
         ] {
-            let taken = list.take(body.as_bytes(), |body| {
+            let taken = list.take(body.as_bytes(), |body, known| {
                 parses += 1;
-                convert::tasks(body)
+                convert::tasks(body, known)
             });
             assert!(taken == Ok(change), "{body:?}");
         }

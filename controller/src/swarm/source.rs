@@ -127,6 +127,7 @@ impl Source {
     /// Reads until a read fails.
     async fn read_on(&mut self, docker: &Docker, mut heard: watch::Receiver<Heard>) -> CallError {
         let mut reader = Reader::new(docker, self.settings.secrets);
+        let mut seen = (Arc::<Picture>::default(), Activity::Still);
         loop {
             let before = heard.borrow_and_update().clone();
             let mark = self.push.mark();
@@ -144,7 +145,10 @@ impl Source {
             self.tell_unread(reader.unread());
             self.take_read(&reader, &picture, mark);
             let since_event = heard.borrow().last.map(|last| last.elapsed());
-            let activity = Activity::of(shown(&picture), since_event);
+            if !Arc::ptr_eq(&picture, &seen.0) {
+                seen = (Arc::clone(&picture), shown(&picture));
+            }
+            let activity = Activity::of(seen.1, since_event);
             self.rest(&mut heard, &before, pace::pause(self.activity(activity), took)).await;
         }
     }

@@ -183,5 +183,5 @@ fn listener(name: &str, version: &str, names: &str) -> Resource {
 
 fn resource<M: Message + Name>(kind: Kind, name: &str, version: &str, message: &M) -> Resource {
     let body = Any { type_url: M::type_url(), value: message.encode_to_vec() };
-    Resource { kind, name: name.into(), version: version.into(), body }
+    Resource::of_version(kind, name, version, body).unwrap()
 }

@@ -1,6 +1,7 @@
 //! What a client asks for of one type.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// The name by which a client asks for everything.
 const EVERYTHING: &str = "*";
@@ -9,7 +10,7 @@ const EVERYTHING: &str = "*";
 #[derive(Debug, Default)]
 pub(super) struct Interest {
     wildcard: Wildcard,
-    names: BTreeSet<String>,
+    names: BTreeSet<Arc<str>>,
 }
 
 /// Whether a client asks for everything there is.
@@ -52,9 +53,9 @@ impl Interest {
 
     /// Replaces all that was asked for, as a state-of-the-world request does. `silence` is what an
     /// empty list means as long as nothing was named; returns the names that are new.
-    pub(super) fn replace(&mut self, asked: Vec<String>, silence: Silence) -> Vec<String> {
+    pub(super) fn replace(&mut self, asked: Vec<String>, silence: Silence) -> Vec<Arc<str>> {
         let implied = asked.is_empty() && silence == Silence::Everything;
-        let mut asked: BTreeSet<_> = asked.into_iter().collect();
+        let mut asked: BTreeSet<Arc<str>> = asked.into_iter().map(Arc::from).collect();
         self.wildcard = match (asked.remove(EVERYTHING), implied) {
             (true, _) => Wildcard::Asked,
             (false, true) => Wildcard::Implied,
@@ -78,11 +79,11 @@ impl Interest {
     }
 
     /// Asks for one more name.
-    pub(super) fn add(&mut self, name: &str) {
-        if name == EVERYTHING {
+    pub(super) fn add(&mut self, name: &Arc<str>) {
+        if is_everything(name) {
             self.wildcard = Wildcard::Asked;
         } else {
-            self.names.insert(name.to_owned());
+            self.names.insert(Arc::clone(name));
         }
     }
 

@@ -206,9 +206,10 @@ impl Connection {
     /// Notes how far the client follows.
     pub(super) fn follows(&self, types: BTreeMap<Kind, Status>) {
         let mut seen = self.observer.lock();
-        let envoy = seen.envoys.get_mut(&self.id).filter(|envoy| envoy.types != types);
-        if let Some(envoy) = envoy {
-            envoy.types = types;
+        let Some(envoy) = seen.envoys.get_mut(&self.id) else { return };
+        let before = std::mem::replace(&mut envoy.types, types);
+        // Most of what a client acknowledges is nobody's opinion.
+        if !says_the_same(&before, &envoy.types) {
             self.observer.tell(&seen);
         }
     }
@@ -222,6 +223,14 @@ impl Drop for Connection {
             self.observer.tell(&seen);
         }
     }
+}
+
+/// Whether two states of a client make the same opinions.
+fn says_the_same(before: &BTreeMap<Kind, Status>, after: &BTreeMap<Kind, Status>) -> bool {
+    let same = |(one, other): ((&Kind, &Status), (&Kind, &Status))| {
+        one.0 == other.0 && one.1.accepted == other.1.accepted && one.1.refused == other.1.refused
+    };
+    before.len() == after.len() && before.iter().zip(after).all(same)
 }
 
 /// A client's words, cut and without control characters: they may hold what anyone wrote.

@@ -15,9 +15,9 @@ pub(super) struct Offer<'a> {
 }
 
 /// Changes by name. `None`: there is no such resource (any more).
-pub(super) type Changes = BTreeMap<String, Option<Arc<Resource>>>;
+pub(super) type Changes = BTreeMap<Arc<str>, Option<Arc<Resource>>>;
 
-type Resources = BTreeMap<String, Arc<Resource>>;
+type Resources = BTreeMap<Arc<str>, Arc<Resource>>;
 
 /// Clusters that the newest snapshot has dropped but that the client may still have routes to, and
 /// their endpoints.
@@ -30,17 +30,19 @@ pub(super) struct Lingering {
 impl<'a> Offer<'a> {
     /// The resource of this name.
     pub(super) fn get(&self, name: &str) -> Option<&'a Arc<Resource>> {
-        self.newest.get(name).or_else(|| self.lingering.and_then(|lingering| lingering.get(name)))
+        let lingering = || self.lingering.and_then(|lingering| lingering.get(name));
+        self.newest.get_shared(name).or_else(lingering)
     }
 
     /// The version of the resource of this name.
     pub(super) fn version(&self, name: &str) -> Option<&'a str> {
-        self.get(name).map(|resource| resource.version.as_str())
+        self.get(name).map(|resource| &*resource.version)
     }
 
     /// All resources.
     pub(super) fn iter(&self) -> impl Iterator<Item = &'a Arc<Resource>> {
-        self.newest.iter().chain(self.lingering.into_iter().flat_map(BTreeMap::values))
+        let newest = self.newest.iter_shared().map(|(_, resource)| resource);
+        newest.chain(self.lingering.into_iter().flat_map(BTreeMap::values))
     }
 
     /// Whether it is the newest and nothing else.
@@ -57,20 +59,24 @@ impl Lingering {
         newest: &Snapshot,
         client_may_hold: impl Fn(&str) -> bool,
     ) {
-        for cluster in last.of(Kind::Cluster).iter() {
-            if client_may_hold(&cluster.name) {
-                self.clusters.insert(cluster.name.clone(), cluster.clone());
-                let endpoints = last.of(Kind::Endpoints).get(&cluster.name);
-                self.endpoints.extend(endpoints.map(|it| (it.name.clone(), it.clone())));
+        let clusters = last.of(Kind::Cluster);
+        for change in clusters.changes(newest.of(Kind::Cluster)) {
+            let name = change.key;
+            if change.after.is_some() {
+                self.clusters.remove(name);
+                self.endpoints.remove(name);
+            } else if client_may_hold(name) {
+                let cluster = clusters.get_shared(name);
+                self.clusters.extend(cluster.map(|it| (name.clone(), it.clone())));
+                let endpoints = last.of(Kind::Endpoints).get_shared(name);
+                self.endpoints.extend(endpoints.map(|it| (name.clone(), it.clone())));
             }
         }
-        self.clusters.retain(|name, _| newest.of(Kind::Cluster).get(name).is_none());
-        self.endpoints.retain(|name, _| newest.of(Kind::Cluster).get(name).is_none());
     }
 
-    /// Drops them all: the client has no route to any of them.
-    pub(super) fn end(&mut self) {
-        *self = Self::default();
+    /// Drops them all: the client has no route to any of them. Tells their names.
+    pub(super) fn end(&mut self) -> impl Iterator<Item = Arc<str>> + use<> {
+        std::mem::take(self).clusters.into_keys()
     }
 
     /// What is offered of a kind.

@@ -6,24 +6,25 @@
 //! response or have not; hearing it again harms neither.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::offer::Changes;
 use super::status::Rejection;
 
 /// Versions by name. `None`: there is no such resource.
-pub(super) type Versions = BTreeMap<String, Option<String>>;
+pub(super) type Versions = BTreeMap<Arc<str>, Option<Arc<str>>>;
 
 /// What a client rejected of one type, and did not accept since.
 #[derive(Debug, Default)]
 pub(super) struct Rejected {
-    parked: BTreeMap<String, Parked>,
+    parked: BTreeMap<Arc<str>, Parked>,
     /// Parts of rejected responses, each to be told by itself; the last is next. None is empty.
     parts: Vec<Versions>,
 }
 
 #[derive(Debug)]
 struct Parked {
-    version: Option<String>,
+    version: Option<Arc<str>>,
     message: String,
 }
 
@@ -44,7 +45,7 @@ impl Rejected {
 
     /// Of what is due, what may be told in one response: first all that is not under suspicion.
     pub(super) fn part_of(&self, mut due: Changes) -> Changes {
-        let is_suspect = |name: &String| self.parts.iter().any(|part| part.contains_key(name));
+        let is_suspect = |name: &Arc<str>| self.parts.iter().any(|part| part.contains_key(name));
         if due.keys().all(is_suspect) {
             let mut parts = self.parts.iter().rev();
             if let Some(next) = parts.find(|part| due.keys().any(|name| part.contains_key(name))) {
@@ -92,8 +93,8 @@ impl Rejected {
     /// The resources that are parked.
     pub(super) fn parked(&self) -> BTreeMap<String, Rejection> {
         let parked = self.parked.iter().filter_map(|(name, Parked { version, message })| {
-            let (version, message) = (version.clone()?, message.clone());
-            Some((name.clone(), Rejection { version, message }))
+            let (version, message) = (version.as_ref()?.to_string(), message.clone());
+            Some((name.to_string(), Rejection { version, message }))
         });
         parked.collect()
     }

@@ -1,36 +1,29 @@
 //! An immutable, consistent set of resources.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
-use super::references::{self, References};
-use crate::envoy::{Kind, Resource};
+use crate::envoy::{Kind, Resource, Resources, half_of_sha256};
+use crate::persistent::Map;
 
 /// All resources of one moment. Every resource that another one names is there.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone)]
 pub struct Snapshot {
-    clusters: Set,
-    endpoints: Set,
-    secrets: Set,
-    extensions: Set,
-    listeners: Set,
-    routes: Set,
+    resources: Resources,
+    kinds: [Version; Kind::ALL.len()],
 }
 
 /// The resources of one kind.
-#[derive(Debug, Default)]
-pub(super) struct Set {
-    entries: BTreeMap<String, Entry>,
-    version: String,
-}
+pub(super) type Set = Map<Arc<str>, Resource>;
 
-/// A resource, and what it names.
-#[derive(Debug, Clone)]
-struct Entry {
-    resource: Arc<Resource>,
-    names: Arc<References>,
+/// The version of a set of resources: the sum of hashes of their names and versions, so that a
+/// change costs as much as it changes. It shows whether sets differ; it is no proof against one who
+/// looks for two with one sum.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Version {
+    sum: u128,
+    /// In hex.
+    text: String,
 }
 
 /// Why resources cannot be served. Nothing of them is; the last snapshot stays.
@@ -43,16 +36,6 @@ pub enum Inconsistent {
         kind: Kind,
         /// The name of both.
         name: String,
-    },
-    /// A resource's bytes are not a message of its kind.
-    #[error("the {kind:?} resource {name:?} does not decode: {reason}")]
-    Undecodable {
-        /// Its kind.
-        kind: Kind,
-        /// Its name.
-        name: String,
-        /// What is wrong with the bytes.
-        reason: String,
     },
     /// A resource names one that is not there.
     #[error("the {by_kind:?} resource {by:?} names the {kind:?} resource {name:?}: there is none")]
@@ -84,138 +67,125 @@ pub enum Inconsistent {
     },
 }
 
-/// Two snapshots are equal if their contents are: versions are hashes of those.
+impl Default for Version {
+    fn default() -> Self {
+        Self::of(0)
+    }
+}
+
+impl Version {
+    fn of(sum: u128) -> Self {
+        Self { sum, text: format!("{sum:032x}") }
+    }
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self { resources: Resources::default(), kinds: Default::default() }
+    }
+}
+
+/// Two snapshots are equal if their contents are: versions are made of hashes of those.
 impl PartialEq for Snapshot {
     fn eq(&self, other: &Self) -> bool {
-        Kind::ALL.into_iter().all(|kind| self.of(kind).version == other.of(kind).version)
+        self.kinds == other.kinds
     }
 }
 
 impl Snapshot {
     /// Takes resources in any order. See [`Self::next`] for a snapshot that follows another.
-    pub fn new(resources: Vec<impl Into<Arc<Resource>>>) -> Result<Self, Inconsistent> {
-        Self::default().next(resources)
+    pub fn new(resources: Vec<Resource>) -> Result<Self, Inconsistent> {
+        let mut all = Resources::default();
+        for resource in resources {
+            let (kind, name) = (resource.kind, Arc::clone(&resource.name));
+            if all.of(kind).contains_key(&name) {
+                return Err(Inconsistent::Duplicate { kind, name: name.to_string() });
+            }
+            all.put(resource);
+        }
+        Self::default().next(all)
     }
 
-    /// The snapshot of these resources. Those that `self` has in the same version are shared with
-    /// it and not read again.
-    pub fn next(&self, resources: Vec<impl Into<Arc<Resource>>>) -> Result<Self, Inconsistent> {
-        let mut next = Self::default();
-        for resource in resources {
-            let resource: Arc<Resource> = resource.into();
-            let (kind, name) = (resource.kind, resource.name.clone());
-            let entry = match self.of(kind).entries.get(&name) {
-                Some(known) if known.resource.version == resource.version => known.clone(),
-                _ => Entry::read(resource)?,
-            };
-            if next.of_mut(kind).entries.insert(name.clone(), entry).is_some() {
-                return Err(Inconsistent::Duplicate { kind, name });
+    /// The snapshot of these resources. What they share with those of `self` is not looked at.
+    pub fn next(&self, resources: Resources) -> Result<Self, Inconsistent> {
+        let mut kinds = self.kinds.clone();
+        let mut holds_together = true;
+        for kind in Kind::ALL {
+            let version = &mut kinds[kind as usize];
+            let mut sum = version.sum;
+            for change in self.of(kind).changes(resources.of(kind)) {
+                sum = sum.wrapping_sub(change.before.map_or(0, hash));
+                sum = sum.wrapping_add(change.after.map_or(0, hash));
+                // Other endpoints of the same cluster name nothing, and are named as before.
+                holds_together &=
+                    kind == Kind::Endpoints && change.before.is_some() && change.after.is_some();
+            }
+            if version.sum != sum {
+                *version = Version::of(sum);
             }
         }
-        next.check()?;
-        for kind in Kind::ALL {
-            let set = next.of_mut(kind);
-            set.version = version(set.iter());
+        let next = Self { resources, kinds };
+        if !holds_together {
+            next.check()?;
         }
         Ok(next)
     }
 
-    /// The version of a kind: a hash of its resources' names and versions, 32 hex digits.
+    /// The version of a kind: equal wherever and whenever its resources are. 32 hex digits.
     pub fn version(&self, kind: Kind) -> &str {
-        &self.of(kind).version
+        &self.kinds[kind as usize].text
     }
 
     /// The resources of a kind, by name.
     pub(super) fn of(&self, kind: Kind) -> &Set {
-        match kind {
-            Kind::Cluster => &self.clusters,
-            Kind::Endpoints => &self.endpoints,
-            Kind::Secret => &self.secrets,
-            Kind::Extension => &self.extensions,
-            Kind::Listener => &self.listeners,
-            Kind::Routes => &self.routes,
-        }
-    }
-
-    fn of_mut(&mut self, kind: Kind) -> &mut Set {
-        match kind {
-            Kind::Cluster => &mut self.clusters,
-            Kind::Endpoints => &mut self.endpoints,
-            Kind::Secret => &mut self.secrets,
-            Kind::Extension => &mut self.extensions,
-            Kind::Listener => &mut self.listeners,
-            Kind::Routes => &mut self.routes,
-        }
+        self.resources.of(kind)
     }
 
     fn check(&self) -> Result<(), Inconsistent> {
         let mut asked_for = BTreeSet::new();
-        for by_kind in Kind::ALL {
-            for (by, entry) in &self.of(by_kind).entries {
-                for (kind, name) in entry.names.iter() {
-                    let (kind, name, by) = (*kind, name.clone(), by.clone());
-                    if kind == Kind::Endpoints && by != name {
-                        return Err(Inconsistent::EndpointsElsewhere {
-                            cluster: by,
-                            endpoints: name,
-                        });
-                    }
-                    if self.of(kind).get(&name).is_none() {
-                        return Err(Inconsistent::Missing { by_kind, by, kind, name });
-                    }
-                    if kind == Kind::Endpoints {
-                        asked_for.insert(name);
-                    }
+        for by in self.resources.iter() {
+            for (kind, name) in by.names.iter() {
+                if *kind == Kind::Endpoints && by.name != *name {
+                    return Err(Inconsistent::EndpointsElsewhere {
+                        cluster: by.name.to_string(),
+                        endpoints: name.to_string(),
+                    });
+                }
+                if !self.of(*kind).contains_key(name) {
+                    return Err(Inconsistent::Missing {
+                        by_kind: by.kind,
+                        by: by.name.to_string(),
+                        kind: *kind,
+                        name: name.to_string(),
+                    });
+                }
+                if *kind == Kind::Endpoints {
+                    asked_for.insert(name);
                 }
             }
         }
-        match self.endpoints.entries.keys().find(|name| !asked_for.contains(*name)) {
-            Some(name) => Err(Inconsistent::Orphan { name: name.clone() }),
+        match self.of(Kind::Endpoints).keys().find(|name| !asked_for.contains(*name)) {
+            Some(name) => Err(Inconsistent::Orphan { name: name.to_string() }),
             None => Ok(()),
         }
     }
 }
 
-impl Set {
-    /// The resource of this name.
-    pub(super) fn get(&self, name: &str) -> Option<&Arc<Resource>> {
-        self.entries.get(name).map(|entry| &entry.resource)
-    }
-
-    /// All resources, by name.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Resource>> {
-        self.entries.values().map(|entry| &entry.resource)
-    }
-
-    /// The clusters that the resource of this name leads to.
-    pub(super) fn clusters_of(&self, name: &str) -> impl Iterator<Item = &str> {
-        let names = self.entries.get(name).into_iter().flat_map(|entry| entry.names.iter());
-        names.filter(|(kind, _)| *kind == Kind::Cluster).map(|(_, name)| name.as_str())
-    }
+/// The clusters that the resource of this name leads to.
+pub(super) fn clusters_of<'a>(set: &'a Set, name: &str) -> impl Iterator<Item = &'a str> {
+    let names = set.get(name).into_iter().flat_map(|resource| resource.names.iter());
+    names.filter(|(kind, _)| *kind == Kind::Cluster).map(|(_, name)| &**name)
 }
 
-impl Entry {
-    fn read(resource: Arc<Resource>) -> Result<Self, Inconsistent> {
-        let names = references::of(&resource).map_err(|error| Inconsistent::Undecodable {
-            kind: resource.kind,
-            name: resource.name.clone(),
-            reason: error.to_string(),
-        })?;
-        Ok(Self { resource, names: Arc::new(names) })
-    }
-}
-
-/// A hash of names and versions: equal wherever and whenever they are. 32 hex digits.
+/// The version of these resources of one kind, as [`Snapshot::version`] tells it of all of them.
 pub(super) fn version<'a>(resources: impl Iterator<Item = &'a Arc<Resource>>) -> String {
-    let mut hash = Sha256::new();
-    for resource in resources {
-        for text in [&resource.name, &resource.version] {
-            hash.update(text.len().to_be_bytes());
-            hash.update(text);
-        }
-    }
-    let half = hash.finalize();
-    half.iter().take(16).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    let sum = resources.fold(0_u128, |sum, resource| sum.wrapping_add(hash(resource)));
+    Version::of(sum).text
+}
+
+fn hash(resource: &Resource) -> u128 {
+    let name = resource.name.as_bytes();
+    half_of_sha256(&[&name.len().to_be_bytes(), name, resource.version.as_bytes()])
 }
 
 #[cfg(test)]

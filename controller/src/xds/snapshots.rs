@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::snapshot::{Inconsistent, Snapshot};
-use crate::envoy::Resource;
+use crate::envoy::Resources;
 use crate::labels::NodeCluster;
 
 /// What the Envoys of each node cluster are to be told. Clusters share nothing but resources: a
@@ -18,10 +18,10 @@ pub struct Snapshots {
 impl Snapshots {
     /// The snapshots of these resources. `others` are for Envoys of a node cluster that is not
     /// named. What equals its snapshot in `self` is that one.
-    pub fn next<R: Into<Arc<Resource>>>(
+    pub fn next(
         &self,
-        clusters: impl IntoIterator<Item = (NodeCluster, Vec<R>)>,
-        others: Vec<R>,
+        clusters: impl IntoIterator<Item = (NodeCluster, Resources)>,
+        others: Resources,
     ) -> Result<Self, Inconsistent> {
         let others = following(&self.others, others)?;
         let clusters = clusters.into_iter().map(|(cluster, resources)| {
@@ -46,10 +46,7 @@ impl From<Snapshot> for Snapshots {
     }
 }
 
-fn following(
-    last: &Arc<Snapshot>,
-    resources: Vec<impl Into<Arc<Resource>>>,
-) -> Result<Arc<Snapshot>, Inconsistent> {
+fn following(last: &Arc<Snapshot>, resources: Resources) -> Result<Arc<Snapshot>, Inconsistent> {
     let next = last.next(resources)?;
     Ok(if next == **last { last.clone() } else { Arc::new(next) })
 }
@@ -62,9 +59,9 @@ mod tests {
     const LISTENERS: &str = "r/1= http/1>r";
 
     fn snapshots(last: &Snapshots, lines: &[(&str, &str)]) -> Snapshots {
-        let cluster =
-            |(name, line): &(&str, &str)| (NodeCluster::parse(name).unwrap(), resources(line));
-        last.next(lines.iter().map(cluster), resources(LISTENERS)).unwrap()
+        let all = |line: &str| resources(line).into_iter().collect();
+        let cluster = |(name, line): &(&str, &str)| (NodeCluster::parse(name).unwrap(), all(line));
+        last.next(lines.iter().map(cluster), all(LISTENERS)).unwrap()
     }
 
     #[test]

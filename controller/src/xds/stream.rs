@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::message::{Request, Response};
 use super::offer::{Changes, Lingering};
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, clusters_of};
 use super::status::{Rejection, Status};
 use super::subscription::Subscription;
 use crate::envoy::Kind;
@@ -107,12 +107,25 @@ impl Stream {
     fn adopt(&mut self, newest: &Arc<Snapshot>) {
         let last = self.newest.replace(newest.clone());
         if let Some(last) = last.filter(|last| !Arc::ptr_eq(last, newest)) {
+            for (kind, subscription) in &mut self.subscriptions {
+                let changes = last.of(*kind).changes(newest.of(*kind));
+                changes.for_each(|change| subscription.look_at(change.key));
+            }
             let clusters = self.subscriptions.get(&Kind::Cluster);
             let may_hold = |name: &str| clusters.is_some_and(|clusters| clusters.may_hold(name));
             self.lingering.keep(&last, newest, may_hold);
         }
+        for (kind, subscription) in &mut self.subscriptions {
+            subscription.settle(self.lingering.offer(*kind, newest));
+        }
         if self.routes_are_settled(newest) {
-            self.lingering.end();
+            for name in self.lingering.end() {
+                for kind in [Kind::Cluster, Kind::Endpoints] {
+                    if let Some(subscription) = self.subscriptions.get_mut(&kind) {
+                        subscription.look_at(&name);
+                    }
+                }
+            }
         }
     }
 
@@ -137,7 +150,7 @@ impl Stream {
             }
             return None;
         }
-        let told: BTreeSet<String> = due.keys().cloned().collect();
+        let told: BTreeSet<Arc<str>> = due.keys().cloned().collect();
         let response = subscription.tell(due, offer, newest.version(kind), self.nonces.next());
         if kind == Kind::Cluster {
             self.send_endpoints_of(&told);
@@ -156,7 +169,7 @@ impl Stream {
         let is_settled = |cluster: &str| {
             clusters.holds(cluster) || clusters.refuses(cluster) || !clusters.wants(cluster)
         };
-        let is_reachable = |name: &String| newest.of(kind).clusters_of(name).all(is_settled);
+        let is_reachable = |name: &Arc<str>| clusters_of(newest.of(kind), name).all(is_settled);
         match kind {
             Kind::Cluster => {
                 let may_go = clusters.was_answered() && self.routes_are_settled(newest);
@@ -224,7 +237,7 @@ impl Stream {
 
     /// Makes the endpoints of these clusters be sent, even if the client has them: a cluster that is
     /// new or changed does not serve before it hears of its endpoints again.
-    fn send_endpoints_of(&mut self, clusters: &BTreeSet<String>) {
+    fn send_endpoints_of(&mut self, clusters: &BTreeSet<Arc<str>>) {
         if let Some(endpoints) = self.subscriptions.get_mut(&Kind::Endpoints) {
             for name in clusters {
                 endpoints.doubt(name);

@@ -4,7 +4,8 @@
 //! response tells a change ([`Telling`]). At most one response is outstanding; what changes
 //! meanwhile is found when it is answered, by comparing what the client holds with the newest.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::interest::{self, Interest, Silence};
 use super::message::{Names, Request, Response};
@@ -12,7 +13,7 @@ use super::offer::{Changes, Offer};
 use super::rejected::{Rejected, Versions};
 use super::snapshot;
 use super::status::{Rejection, Status};
-use crate::envoy::Kind;
+use crate::envoy::{Kind, Resource};
 
 /// One client's subscription of one type.
 #[derive(Debug)]
@@ -21,7 +22,9 @@ pub(super) struct Subscription {
     telling: Telling,
     interest: Interest,
     /// What the client holds of what it wants. Each name that it asked for is here.
-    held: BTreeMap<String, Held>,
+    held: BTreeMap<Arc<str>, Held>,
+    /// What to look at for changes.
+    suspects: Suspects,
     outstanding: Option<Outstanding>,
     rejected: Rejected,
     last_nonce: String,
@@ -43,11 +46,21 @@ enum Telling {
     Named,
 }
 
+/// The names under which what a client holds may not be what it should. A change of one resource
+/// costs a look at that one, however many there are.
+#[derive(Debug)]
+enum Suspects {
+    /// All of them.
+    All,
+    /// These. Under each other name the client holds what is offered, or wants nothing.
+    These(BTreeSet<Arc<str>>),
+}
+
 /// What the client holds under one name.
 #[derive(Debug, Default)]
 struct Held {
     /// The version that it acknowledged. `None`: none, or that it is gone.
-    version: Option<String>,
+    version: Option<Arc<str>>,
     /// It may hold another one, or it asked again since it was last told: it is to be sent whatever
     /// its version is.
     doubtful: bool,
@@ -58,6 +71,20 @@ struct Held {
 struct Outstanding {
     version: String,
     told: Versions,
+}
+
+impl Default for Suspects {
+    fn default() -> Self {
+        Self::These(BTreeSet::new())
+    }
+}
+
+impl Suspects {
+    fn add(&mut self, name: &Arc<str>) {
+        if let Self::These(names) = self {
+            names.insert(Arc::clone(name));
+        }
+    }
 }
 
 impl Subscription {
@@ -76,6 +103,7 @@ impl Subscription {
             telling,
             interest: Interest::default(),
             held: BTreeMap::new(),
+            suspects: Suspects::All,
             outstanding: None,
             rejected: Rejected::default(),
             last_nonce: String::new(),
@@ -131,6 +159,7 @@ impl Subscription {
             return self.status.rejected.clone();
         }
         for (name, version) in told.into_iter().filter(|(name, _)| self.interest.wants(name)) {
+            self.suspects.add(&name);
             let held = self.held.entry(name.clone()).or_default();
             held.version = version;
             if held.version.is_none() && !held.doubtful && !self.interest.names(&name) {
@@ -160,6 +189,7 @@ impl Subscription {
             _ => true,
         });
         for name in told.keys() {
+            self.suspects.add(name);
             self.held.entry(name.clone()).or_default().doubtful = true;
         }
         if is_whole || is_alone {
@@ -172,6 +202,7 @@ impl Subscription {
     fn replace(&mut self, names: Vec<String>, silence: Silence) {
         let was_wildcard = self.interest.is_wildcard();
         for name in self.interest.replace(names, silence) {
+            self.suspects.add(&name);
             if self.has_outstanding(&name) {
                 self.doubt(&name);
             } else {
@@ -185,10 +216,10 @@ impl Subscription {
     }
 
     fn adjust(&mut self, subscribe: Vec<String>, unsubscribe: &[String]) {
-        for name in subscribe {
+        for name in subscribe.into_iter().map(Arc::from) {
             self.interest.add(&name);
             if !interest::is_everything(&name) {
-                self.held.entry(name.clone()).or_default();
+                self.held.entry(Arc::clone(&name)).or_default();
                 self.doubt(&name);
             }
         }
@@ -199,14 +230,18 @@ impl Subscription {
                 self.doubt(name);
             }
         }
-        self.forget_unwanted();
+        // Nothing that was wanted is unwanted by more that is.
+        if !unsubscribe.is_empty() {
+            self.forget_unwanted();
+        }
     }
 
     /// Believes what the client says that it holds from an earlier stream.
     fn inherit(&mut self, initial: HashMap<String, String>) {
         for (name, version) in initial {
             if self.interest.wants(&name) {
-                self.held.insert(name, Held { version: Some(version), doubtful: false });
+                let held = Held { version: Some(version.into()), doubtful: false };
+                self.held.insert(name.into(), held);
             }
         }
     }
@@ -215,6 +250,7 @@ impl Subscription {
     /// keep or have dropped.
     fn widen(&mut self) {
         self.owed = true;
+        self.suspects = Suspects::All;
         let told: Vec<_> = self.outstanding().cloned().collect();
         for name in &told {
             self.doubt(name);
@@ -229,9 +265,12 @@ impl Subscription {
 
     /// Makes a resource be sent (again), even if the client has its version.
     pub(super) fn doubt(&mut self, name: &str) {
-        if self.has_outstanding(name) || self.held.contains_key(name) {
-            self.held.entry(name.to_owned()).or_default().doubtful = true;
-            self.rejected.forget(name);
+        let is_known = self.has_outstanding(name) || self.held.contains_key(name);
+        if is_known && self.interest.wants(name) {
+            let name: Arc<str> = name.into();
+            self.suspects.add(&name);
+            self.rejected.forget(&name);
+            self.held.entry(name).or_default().doubtful = true;
         }
     }
 
@@ -257,7 +296,7 @@ impl Subscription {
     }
 
     /// The names in the response that waits for its answer.
-    pub(super) fn outstanding(&self) -> impl Iterator<Item = &String> {
+    pub(super) fn outstanding(&self) -> impl Iterator<Item = &Arc<str>> {
         self.outstanding.iter().flat_map(|outstanding| outstanding.told.keys())
     }
 
@@ -285,8 +324,10 @@ impl Subscription {
         let accepted = match self.kind {
             Kind::Listener | Kind::Routes => {
                 let held = self.held.iter();
-                held.filter_map(|(name, held)| Some((name.clone(), held.version.clone()?)))
-                    .collect()
+                let text = |(name, held): (&Arc<str>, &Held)| {
+                    Some((name.to_string(), held.version.as_ref()?.to_string()))
+                };
+                held.filter_map(text).collect()
             }
             Kind::Cluster | Kind::Endpoints | Kind::Secret | Kind::Extension => BTreeMap::new(),
         };
@@ -344,23 +385,54 @@ impl Subscription {
         !self.is_waiting() && self.rejected.is_empty() && self.changes(offer).is_empty()
     }
 
+    /// Notes that another resource is offered under a name, or none.
+    pub(super) fn look_at(&mut self, name: &Arc<str>) {
+        if self.interest.wants(name) {
+            self.suspects.add(name);
+        }
+    }
+
+    /// Looks at what may have changed, and no longer at what has not.
+    pub(super) fn settle(&mut self, offer: Offer) {
+        let suspects = match std::mem::take(&mut self.suspects) {
+            Suspects::These(names) => names,
+            Suspects::All => {
+                let offered = offer.iter().map(|resource| &resource.name);
+                let offered = offered.filter(|_| self.interest.is_wildcard());
+                self.held.keys().chain(offered).cloned().collect()
+            }
+        };
+        let suspects = suspects.into_iter().filter(|name| self.change(name, offer).is_some());
+        self.suspects = Suspects::These(suspects.collect());
+    }
+
     /// What the client is to be told: where what it holds is not what is offered, but not what it
     /// rejected.
     pub(super) fn changes(&self, offer: Offer) -> Changes {
-        let known = self.held.iter().filter_map(|(name, held)| {
-            let target = offer.get(name);
-            let version = target.map(|resource| resource.version.as_str());
-            let differs = held.doubtful || held.version.as_deref() != version;
-            let tellable = target.is_some() || self.telling != Telling::Named;
-            (differs && tellable).then(|| (name.clone(), target.cloned()))
-        });
-        let mut changes: Changes = known.collect();
-        if self.interest.is_wildcard() {
-            let unknown = offer.iter().filter(|resource| !self.held.contains_key(&resource.name));
-            changes.extend(unknown.map(|resource| (resource.name.clone(), Some(resource.clone()))));
-        }
+        let change = |name: &Arc<str>| Some((Arc::clone(name), self.change(name, offer)?));
+        let mut changes: Changes = match &self.suspects {
+            Suspects::These(names) => names.iter().filter_map(change).collect(),
+            Suspects::All => {
+                let offered = offer.iter().map(|resource| &resource.name);
+                self.held.keys().chain(offered).filter_map(change).collect()
+            }
+        };
         changes.retain(|name, _| !self.rejected.is_parked(name));
         changes
+    }
+
+    /// What the client is to be told under a name; none where it holds what it should.
+    fn change(&self, name: &str, offer: Offer) -> Option<Option<Arc<Resource>>> {
+        let target = offer.get(name);
+        let is_due = match self.held.get(name) {
+            Some(held) => {
+                let version = target.map(|resource| &*resource.version);
+                let differs = held.doubtful || held.version.as_deref() != version;
+                differs && (target.is_some() || self.telling != Telling::Named)
+            }
+            None => self.interest.is_wildcard() && target.is_some(),
+        };
+        is_due.then(|| target.cloned())
     }
 
     /// The response that tells these changes. It is outstanding from now on.
@@ -385,7 +457,7 @@ impl Subscription {
             for (name, resource) in changes {
                 match resource {
                     Some(resource) => resources.push(resource),
-                    None => removed.push(name),
+                    None => removed.push(name.to_string()),
                 }
             }
         }

@@ -63,8 +63,8 @@ pub(super) fn whole(response: Response, identifier: &str) -> DiscoveryResponse {
 /// A response as delta.
 pub(super) fn delta(response: Response, identifier: &str) -> DeltaDiscoveryResponse {
     let resources = response.resources.iter().map(|resource| wire::Resource {
-        name: resource.name.clone(),
-        version: resource.version.clone(),
+        name: resource.name.to_string(),
+        version: resource.version.to_string(),
         resource: Some(resource.body.clone()),
         ..wire::Resource::default()
     });

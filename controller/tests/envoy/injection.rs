@@ -102,7 +102,7 @@ fn parts(resources: &[Resource]) -> BTreeMap<String, Part> {
                 }
                 parts.insert(name, Part::Listener(Box::new(listener)));
             }
-            _ => drop(parts.insert(name, Part::Whole(resource.version.clone()))),
+            _ => drop(parts.insert(name, Part::Whole(resource.version.to_string()))),
         }
     }
     // The hosts of others that a certificate's chain keeps away, whoever's they are.

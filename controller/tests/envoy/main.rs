@@ -20,7 +20,7 @@ use world::{VIP_ADDRESS, any_other, host, labelled, pool, routing, settings, sti
 /// The bodies of all resources of a kind, by name.
 fn printed(resources: &[Resource], kind: Kind) -> BTreeMap<&str, Value> {
     let of_kind = resources.iter().filter(|resource| resource.kind == kind);
-    of_kind.map(|resource| (resource.name.as_str(), proto_json::print(resource))).collect()
+    of_kind.map(|resource| (&*resource.name, proto_json::print(resource))).collect()
 }
 
 fn accepted(routing: &Routes) -> Vec<Resource> {
@@ -143,7 +143,7 @@ fn a_task_that_leaves_changes_its_pools_endpoints_alone() {
     };
     let changed: Vec<_> =
         of(&after).difference(&of(&before)).map(|(kind, name, _)| (*kind, name.clone())).collect();
-    assert_eq!(changed, [(Kind::Endpoints, "demo".to_owned())]);
+    assert_eq!(changed, [(Kind::Endpoints, "demo".into())]);
 }
 
 /// A map with two entries would be encoded in one of two orders.
@@ -168,7 +168,7 @@ fn versions_are_the_same_in_every_build() {
     let resources = resources(&routing([(host("demo.local"), vip)]), &settings());
     let endpoints = resources.iter().find(|resource| resource.kind == Kind::Endpoints).unwrap();
     assert!(proto_json::print(endpoints).to_string().contains(VIP_ADDRESS));
-    assert_eq!(endpoints.version, "fdcb2d15aec214b101f60637b4a56110");
+    assert_eq!(&*endpoints.version, "fdcb2d15aec214b101f60637b4a56110");
 }
 
 const SHOP: &[(&str, &str)] = &[

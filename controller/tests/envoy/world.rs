@@ -162,7 +162,10 @@ impl Swarm {
         service.networks.push(id.clone());
         service.vips.insert(id.clone(), address(1));
         let owner = service.id.clone();
-        for task in self.picture.tasks.values_mut().filter(|task| task.service == owner) {
+        let tasks = self.picture.tasks.values().filter(|task| task.service == owner);
+        let tasks: Vec<_> = tasks.map(|task| task.id.clone()).collect();
+        for task in tasks {
+            let task = self.picture.tasks.get_mut(&task).unwrap();
             task.addresses.insert(id.clone(), address(0));
         }
         self

@@ -362,7 +362,9 @@ proptest! {
                     rig.envoys.extend(silent);
                 }
                 Event::Change(number) => {
-                    *rig.services.entry(ServiceId::new(id(number))).or_insert(0) += 1;
+                    let service = ServiceId::new(id(number));
+                    let version = rig.services.get(&service).map_or(0, |version| *version);
+                    rig.services.insert(service, version + 1);
                 }
                 Event::Remove(number) => drop(rig.services.remove(&ServiceId::new(id(number)))),
                 Event::Leave(number) => rig.envoys.truncate(number),

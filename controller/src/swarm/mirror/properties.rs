@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::swarm::convert::Known;
 use crate::swarm::reader::Lists;
 use crate::swarm::watch::{told, wire};
 
@@ -188,8 +189,10 @@ impl Store {
         let networks = serde_json::from_value(of(Kind::Network)).expect("networks");
         let nodes = serde_json::from_value(of(Kind::Node)).expect("nodes");
         List {
-            services: convert::services(&body(Kind::Service)).expect("services").0,
-            tasks: convert::tasks(&body(Kind::Task)).expect("tasks").0,
+            services: convert::services(&body(Kind::Service), &mut Known::default())
+                .expect("services")
+                .0,
+            tasks: convert::tasks(&body(Kind::Task), &mut Known::default()).expect("tasks").0,
             networks: convert::networks(networks),
             nodes: convert::nodes(nodes),
         }
@@ -203,10 +206,10 @@ fn event(action: i32, object: wire::Object) -> wire::WatchMessage {
 /// A complete read.
 #[derive(Debug)]
 struct List {
-    services: Vec<Draft>,
-    tasks: Vec<Versioned<Task>>,
-    networks: BTreeMap<NetworkId, Network>,
-    nodes: BTreeMap<NodeId, Node>,
+    services: Vec<Arc<Draft>>,
+    tasks: Vec<Arc<Versioned<Task>>>,
+    networks: Map<NetworkId, Network>,
+    nodes: Map<NodeId, Node>,
 }
 
 impl List {
@@ -221,8 +224,10 @@ impl List {
     }
 
     fn picture(self) -> Picture {
-        let (services, _) = convert::resolve(&self.services, &self.networks);
-        let tasks = self.tasks.into_iter().map(|task| (task.object.id.clone(), task.object));
+        let drafts = self.services.iter().map(|draft| &**draft);
+        let (services, _) = convert::resolve(drafts, &self.networks);
+        let services = services.into_iter().collect();
+        let tasks = self.tasks.iter().map(|task| (task.object.id.clone(), (*task.object).clone()));
         let (networks, nodes) = (self.networks, self.nodes);
         Picture { services, tasks: tasks.collect(), networks, nodes, secrets: None }
     }
@@ -254,9 +259,12 @@ impl Follower {
     }
 
     fn check(&self, past: &str) -> Result<(), TestCaseError> {
-        let shown: BTreeSet<TaskId> = self.mirror.picture().tasks.into_keys().collect();
+        let shown: BTreeSet<TaskId> = self.mirror.picture().tasks.keys().cloned().collect();
         let back: Vec<_> = shown.intersection(&self.stopped).collect();
         prop_assert!(back.is_empty(), "{past}: {back:?} came back");
+        let Mirror { services, networks, .. } = &self.mirror;
+        let (anew, _) = convert::resolve(services.shown.values(), &networks.shown);
+        prop_assert_eq!(self.mirror.picture().services, anew.into_iter().collect(), "{}", past);
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ fn task(id: &str, version: u64, state: TaskState) -> Versioned<Task> {
         addresses: BTreeMap::new(),
         secrets: std::collections::BTreeSet::new(),
     };
-    Versioned { version, object }
+    Versioned::new(version, object)
 }
 
 fn running(id: &str, version: u64) -> Versioned<Task> {
@@ -26,8 +26,10 @@ fn told(mirror: &mut Mirror, id: &str, now: Now<Task>) -> Effect {
 
 /// The mirror after a list of these tasks that was begun at a mark.
 fn listed(mirror: &Mirror, tasks: &[Versioned<Task>], begun: Mark) -> (Mirror, Agreement) {
-    let (networks, nodes) = (BTreeMap::new(), BTreeMap::new());
-    let lists = Lists { services: &[], tasks, networks: &networks, nodes: &nodes, secrets: None };
+    let (networks, nodes) = (Map::default(), Map::default());
+    let tasks: Vec<_> = tasks.iter().cloned().map(Arc::new).collect();
+    let lists =
+        Lists { services: &[], tasks: &tasks, networks: &networks, nodes: &nodes, secrets: None };
     mirror.after(&lists, begun).expect("its own mark")
 }
 
@@ -39,7 +41,8 @@ fn of(tasks: &[Versioned<Task>]) -> Mirror {
 
 /// The tasks that it shows, as `id` or `id?` for one that does not run yet.
 fn shown(mirror: &Mirror) -> String {
-    let shown = mirror.picture().tasks.into_values().map(|task| match task.state {
+    let tasks = mirror.picture().tasks;
+    let shown = tasks.values().map(|task| match task.state {
         TaskState::Running => task.id.to_string(),
         _ => format!("{}?", task.id),
     });
@@ -122,10 +125,29 @@ fn a_list_corrects_what_the_watch_has_not_told() {
 #[test]
 fn a_list_that_was_begun_before_this_watch_is_none_for_it() {
     let before = Mirror::new(1);
-    let (networks, nodes) = (BTreeMap::new(), BTreeMap::new());
+    let (networks, nodes) = (Map::default(), Map::default());
     let lists =
         Lists { services: &[], tasks: &[], networks: &networks, nodes: &nodes, secrets: None };
     assert!(Mirror::new(2).after(&lists, before.mark()).is_none());
+}
+
+#[test]
+fn pictures_share_what_neither_the_watch_nor_a_list_changed() {
+    let list = [running("a", 1), running("b", 1)];
+    let mut mirror = of(&list);
+    let before = mirror.picture();
+    told(&mut mirror, "b", Now::Is(task("b", 2, TaskState::Ended)));
+    let after = mirror.picture();
+    let shared = |id: &str, one: &Picture, other: &Picture| {
+        let task = |it: &Picture| it.tasks.get_shared(&TaskId::new(id)).cloned().expect("the task");
+        Arc::ptr_eq(&task(one), &task(other))
+    };
+    assert!(shared("a", &before, &after));
+    assert!(!shared("b", &before, &after));
+    assert!(before.services.is_same(&after.services));
+    let (again, _) =
+        listed(&mirror, &[list[0].clone(), task("b", 2, TaskState::Ended)], mirror.mark());
+    assert!(again.picture().tasks.is_same(&after.tasks));
 }
 
 #[test]
@@ -145,7 +167,7 @@ fn a_service_that_is_gone_is_less_and_any_other_change_of_one_is_more() {
             scale: Scale::Replicated(1),
             update: Update::Idle,
         };
-        Now::Is(Versioned { version, object: Draft::of(service, &["n"]) })
+        Now::Is(Versioned::new(version, Draft::of(service, &["n"])))
     };
     let network = Network {
         id: NetworkId::new("n"),
@@ -157,12 +179,13 @@ fn a_service_that_is_gone_is_less_and_any_other_change_of_one_is_more() {
     assert_eq!(mirror.apply(service(draft(1, "a"))), Effect::More);
     assert_eq!(mirror.apply(service(draft(2, "b"))), Effect::More);
     let of_service = |mirror: &Mirror| {
-        let service = mirror.picture().services.into_values().next();
-        service.map(|service| (service.labels["label"].clone(), service.networks))
+        let services = mirror.picture().services;
+        let service = services.values().next();
+        service.map(|service| (service.labels["label"].clone(), service.networks.clone()))
     };
     assert_eq!(of_service(&mirror), Some(("b".into(), vec![])));
     let id = network.id.clone();
-    let now = Now::Is(Versioned { version: 3, object: network });
+    let now = Now::Is(Versioned::new(3, network));
     assert_eq!(mirror.apply(Change::Network(id.clone(), now)), Effect::More);
     assert_eq!(of_service(&mirror), Some(("b".into(), vec![id])), "its network is known now");
     assert_eq!(mirror.apply(service(Now::Removed)), Effect::Less);

@@ -116,7 +116,7 @@ fn service(service: wire::Service) -> Now<Draft> {
             .map(|it| DockerUpdate { state: update_state(it.state).map(str::to_owned) }),
     };
     match convert::service(docker, &mut |_left_out| {}) {
-        Ok(object) => Now::Is(Versioned { version, object }),
+        Ok(object) => Now::Is(Versioned::new(version, object)),
         Err(_odd) => Now::Unlisted(version),
     }
 }
@@ -164,13 +164,13 @@ fn network(network: wire::Network) -> Now<Network> {
     let ingress = spec.ingress || (labels.contains_key(label) && name == old_name);
     let purpose = if ingress { Purpose::Ingress } else { Purpose::Tasks };
     let object = Network { id: NetworkId::new(network.id), name, purpose };
-    Now::Is(Versioned { version, object })
+    Now::Is(Versioned::new(version, object))
 }
 
 fn node(node: wire::Node) -> Now<Node> {
     let hostname = node.description.unwrap_or_default().hostname;
     let object = Node { id: NodeId::new(node.id), hostname };
-    Now::Is(Versioned { version: version(node.meta.as_ref()), object })
+    Now::Is(Versioned::new(version(node.meta.as_ref()), object))
 }
 
 fn version(meta: Option<&wire::Meta>) -> u64 {

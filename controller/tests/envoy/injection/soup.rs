@@ -144,7 +144,7 @@ pub(super) fn holds_together(resources: &[Resource]) -> Result<(), TestCaseError
         }
     }
     let secrets = resources.iter().filter(|it| it.kind == Kind::Secret);
-    let secrets: BTreeSet<_> = secrets.map(|it| it.name.clone()).collect();
+    let secrets: BTreeSet<_> = secrets.map(|it| it.name.to_string()).collect();
     let holders = resources.iter().filter(|it| matches!(it.kind, Kind::Cluster | Kind::Listener));
     let asked: BTreeSet<_> = holders.flat_map(|it| secrets_of(&proto_json::print(it))).collect();
     prop_assert_eq!(asked, secrets, "the secrets that are asked for are those that are told");

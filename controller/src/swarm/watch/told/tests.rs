@@ -2,6 +2,7 @@ use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::swarm::convert::Known;
 use crate::swarm::watch::wire::*;
 use crate::swarm::{Network, Node};
 
@@ -114,7 +115,8 @@ fn listed_task() -> Value {
 /// What a list of one service shows.
 fn draft(listed: &Value) -> Option<Draft> {
     let body = json!([listed]).to_string();
-    convert::services(body.as_bytes()).expect("a list").0.into_iter().next()
+    let (drafts, _) = convert::services(body.as_bytes(), &mut Known::default()).expect("a list");
+    drafts.first().map(|draft| (**draft).clone())
 }
 
 fn same_service(
@@ -129,7 +131,7 @@ fn same_service(
     listed(&mut list);
     let object = draft(&list).expect("a service");
     let version = object.service.version;
-    assert_eq!(service(told), Now::Is(Versioned { version, object }), "{list:#}");
+    assert_eq!(service(told), Now::Is(Versioned::new(version, object)), "{list:#}");
 }
 
 #[test]
@@ -279,8 +281,9 @@ fn a_task_is_told_as_it_is_listed() {
         let (mut told, mut list) = (a_task(), listed_task());
         change(&mut told);
         listed(&mut list);
-        let (tasks, _) = convert::tasks(json!([list]).to_string().as_bytes()).expect("a list");
-        assert_eq!(task(told), Now::Is(tasks[0].clone()), "{list:#}");
+        let body = json!([list]).to_string();
+        let (tasks, _) = convert::tasks(body.as_bytes(), &mut Known::default()).expect("a list");
+        assert_eq!(task(told), Now::Is((*tasks[0]).clone()), "{list:#}");
     }
 }
 
@@ -307,8 +310,9 @@ fn the_states_of_a_task_are_told_as_they_are_listed() {
         let told = task(wire::Task { status: Some(TaskStatus { state }), ..a_task() });
         let mut list = listed_task();
         list["Status"]["State"] = json!(name);
-        let (tasks, _) = convert::tasks(json!([list]).to_string().as_bytes()).expect("a list");
-        assert_eq!(told, Now::Is(tasks[0].clone()), "{name}");
+        let body = json!([list]).to_string();
+        let (tasks, _) = convert::tasks(body.as_bytes(), &mut Known::default()).expect("a list");
+        assert_eq!(told, Now::Is((*tasks[0]).clone()), "{name}");
     }
 }
 
@@ -327,7 +331,7 @@ fn a_network_is_the_mesh_by_its_field_or_in_old_swarms_by_its_label_and_name() {
         let spec = Some(NetworkSpec { annotations, ingress });
         let told = network(wire::Network { id: "n1".into(), meta: Some(meta(3)), spec });
         let object = Network { id: NetworkId::new("n1"), name: name.into(), purpose };
-        assert_eq!(told, Now::Is(Versioned { version: 3, object }), "{name}");
+        assert_eq!(told, Now::Is(Versioned::new(3, object)), "{name}");
     }
 }
 
@@ -357,7 +361,7 @@ fn a_write_is_told_in_its_order_and_what_is_unknown_in_it_is_skipped() {
     let changes = vec![
         Change::Task(TaskId::new("t1"), task(a_task())),
         Change::Task(TaskId::new("t1"), Now::Removed),
-        Change::Node(NodeId::new("w1"), Now::Is(Versioned { version: 3, object })),
+        Change::Node(NodeId::new("w1"), Now::Is(Versioned::new(3, object))),
     ];
     assert_eq!(told, Written { changes, leader: Leader::Same });
 

@@ -223,12 +223,12 @@ impl Model {
         assert!(!self.unanswered.contains_key(&kind), "two responses of {kind:?} at a time");
         for name in response.resources.iter().map(|it| &it.name) {
             assert!(self.wants(kind, name), "{kind:?} {name} was never asked for");
-            assert!(!response.removed.contains(name), "{name} is there and gone");
+            assert!(!response.removed.contains(&name.to_string()), "{name} is there and gone");
         }
         match kind {
             Kind::Cluster => self.check_clusters(&response),
             Kind::Endpoints => {
-                let told = |name: &String| response.resources.iter().any(|it| it.name == *name);
+                let told = |name: &String| response.resources.iter().any(|it| *it.name == **name);
                 self.warming.retain(|name| !told(name));
             }
             Kind::Routes => self.check_routes(&response),
@@ -244,7 +244,7 @@ impl Model {
         self.apply(response, &mut after);
         for (version, name) in self.runs[&Kind::Cluster].iter().map(|(name, v)| (v, name)) {
             let goes = !after.contains_key(name);
-            let routes = self.runs[&Kind::Routes].get("r").into_iter();
+            let routes = self.runs[&Kind::Routes].get("r").map(String::as_str).into_iter();
             let routes: Vec<_> = routes.chain(self.told_routes()).collect();
             let used = routes.iter().any(|routes| targets(routes).contains(&name.as_str()));
             let accepted = self.accepted[&Kind::Cluster].get(name) == Some(version);
@@ -261,9 +261,9 @@ impl Model {
         }
     }
 
-    fn told_routes(&self) -> Option<&String> {
+    fn told_routes(&self) -> Option<&str> {
         let told = self.unanswered.get(&Kind::Routes)?;
-        told.resources.first().map(|routes| &routes.version)
+        told.resources.first().map(|routes| &*routes.version)
     }
 
     /// No route leads to a cluster that was not accepted, but to one that is refused.
@@ -285,7 +285,7 @@ impl Model {
         }
         for resource in &response.resources {
             if self.wants(response.kind, &resource.name) {
-                versions.insert(resource.name.clone(), resource.version.clone());
+                versions.insert(resource.name.to_string(), resource.version.to_string());
             }
         }
         response.removed.iter().for_each(|name| drop(versions.remove(name)));
@@ -365,10 +365,10 @@ impl Model {
             if is_whole && self.poison.iter().any(|(of, ..)| *of == kind) {
                 continue;
             }
-            let wanted = there.iter().filter(|it| self.wants(kind, &it.name));
+            let wanted = there.values().filter(|it| self.wants(kind, &it.name));
             for good in wanted.filter(|it| self.poison(it).is_none()) {
-                let runs = self.runs[&kind].get(&good.name);
-                assert_eq!(runs, Some(&good.version), "{kind:?} {}", good.name);
+                let runs = self.runs[&kind].get(&*good.name).map(String::as_str);
+                assert_eq!(runs, Some(&*good.version), "{kind:?} {}", good.name);
             }
         }
     }
@@ -378,12 +378,13 @@ impl Model {
         assert!(self.warming.is_empty(), "{:?} never heard of their endpoints", self.warming);
         for kind in FOLLOWED {
             let there = self.client.world.of(kind);
-            let wanted = there.iter().filter(|it| self.wants(kind, &it.name));
-            let wanted: Versions = wanted.map(|it| (it.name.clone(), it.version.clone())).collect();
+            let wanted = there.values().filter(|it| self.wants(kind, &it.name));
+            let text = |it: &Resource| (it.name.to_string(), it.version.to_string());
+            let wanted: Versions = wanted.map(text).collect();
             let mut runs = self.runs[&kind].clone();
             if !self.is_delta() && kind == Kind::Endpoints {
                 // State of the world cannot tell that endpoints are gone.
-                runs.retain(|name, _| there.get(name).is_some());
+                runs.retain(|name, _| there.contains_key(&**name));
             }
             assert_eq!(runs, wanted, "{kind:?}");
         }

@@ -8,6 +8,7 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
@@ -16,7 +17,7 @@ use envoy_types::pb::envoy::config::core::v3::{TransportSocket, transport_socket
 use envoy_types::pb::envoy::config::listener::v3::{Filter, Listener, filter};
 use envoy_types::pb::envoy::config::route::v3::route::Action;
 use envoy_types::pb::envoy::config::route::v3::route_action::ClusterSpecifier;
-use envoy_types::pb::envoy::config::route::v3::{RouteAction, RouteConfiguration};
+use envoy_types::pb::envoy::config::route::v3::{RouteAction, RouteConfiguration, VirtualHost};
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, http_connection_manager::RouteSpecifier, http_filter,
 };
@@ -29,16 +30,15 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
 };
 use prost::{DecodeError, Message, Name};
 
-use crate::envoy::{Kind, Resource};
+use super::Kind;
 
 /// The resources that one resource names.
-pub(super) type References = BTreeSet<(Kind, String)>;
+pub type References = BTreeSet<(Kind, Arc<str>)>;
 
-/// Reads what a resource names.
-pub(super) fn of(resource: &Resource) -> Result<References, DecodeError> {
+/// Reads what a resource of a kind names.
+pub(super) fn of(kind: Kind, body: &[u8]) -> Result<References, DecodeError> {
     let mut found = References::new();
-    let body = resource.body.value.as_slice();
-    match resource.kind {
+    match kind {
         Kind::Cluster => of_cluster(&Cluster::decode(body)?, &mut found)?,
         Kind::Listener => of_listener(&Listener::decode(body)?, &mut found)?,
         Kind::Routes => of_routes(&RouteConfiguration::decode(body)?, &mut found),
@@ -47,12 +47,19 @@ pub(super) fn of(resource: &Resource) -> Result<References, DecodeError> {
     Ok(found)
 }
 
+/// What a virtual host names.
+pub(super) fn of_host(host: &VirtualHost) -> References {
+    let mut found = References::new();
+    of_virtual_host(host, &mut found);
+    found
+}
+
 fn of_cluster(cluster: &Cluster, found: &mut References) -> Result<(), DecodeError> {
     if cluster.cluster_discovery_type == Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into()))
     {
         let named = cluster.eds_cluster_config.as_ref().map(|eds| &eds.service_name);
         let named = named.filter(|name| !name.is_empty()).unwrap_or(&cluster.name);
-        found.insert((Kind::Endpoints, named.clone()));
+        found.insert((Kind::Endpoints, named.as_str().into()));
     }
     let sockets = cluster.transport_socket_matches.iter().map(|it| &it.transport_socket);
     let mut sockets = sockets.chain([&cluster.transport_socket]).flatten();
@@ -72,7 +79,7 @@ fn of_socket(socket: &TransportSocket, found: &mut References) -> Result<(), Dec
         None
     };
     let secrets = tls.iter().flat_map(secrets).filter(|secret| is_asked_of_us(secret));
-    found.extend(secrets.map(|secret| (Kind::Secret, secret.name.clone())));
+    found.extend(secrets.map(|secret| (Kind::Secret, secret.name.as_str().into())));
     Ok(())
 }
 
@@ -103,7 +110,7 @@ fn of_listener(listener: &Listener, found: &mut References) -> Result<(), Decode
 fn of_filter(filter: &Filter, found: &mut References) -> Result<(), DecodeError> {
     match &filter.config_type {
         Some(filter::ConfigType::ConfigDiscovery(_)) => {
-            found.insert((Kind::Extension, filter.name.clone()));
+            found.insert((Kind::Extension, filter.name.as_str().into()));
         }
         Some(filter::ConfigType::TypedConfig(config)) => {
             if config.type_url == HttpConnectionManager::type_url() {
@@ -120,14 +127,14 @@ fn of_filter(filter: &Filter, found: &mut References) -> Result<(), DecodeError>
 fn of_http(manager: &HttpConnectionManager, found: &mut References) {
     match &manager.route_specifier {
         Some(RouteSpecifier::Rds(rds)) => {
-            found.insert((Kind::Routes, rds.route_config_name.clone()));
+            found.insert((Kind::Routes, rds.route_config_name.as_str().into()));
         }
         Some(RouteSpecifier::RouteConfig(routes)) => of_routes(routes, found),
         Some(RouteSpecifier::ScopedRoutes(_)) | None => {}
     }
     for filter in &manager.http_filters {
         if let Some(http_filter::ConfigType::ConfigDiscovery(_)) = filter.config_type {
-            found.insert((Kind::Extension, filter.name.clone()));
+            found.insert((Kind::Extension, filter.name.as_str().into()));
         }
     }
 }
@@ -140,14 +147,17 @@ fn of_tcp(proxy: TcpProxy, found: &mut References) {
         }
         None => vec![],
     };
-    found.extend(clusters.into_iter().map(|name| (Kind::Cluster, name)));
+    found.extend(clusters.into_iter().map(|name| (Kind::Cluster, name.into())));
 }
 
 fn of_routes(config: &RouteConfiguration, found: &mut References) {
-    let routes = config.virtual_hosts.iter().flat_map(|host| &host.routes);
-    for route in routes {
+    config.virtual_hosts.iter().for_each(|host| of_virtual_host(host, found));
+}
+
+fn of_virtual_host(host: &VirtualHost, found: &mut References) {
+    for route in &host.routes {
         if let Some(Action::Route(action)) = &route.action {
-            found.extend(clusters(action).map(|name| (Kind::Cluster, name.clone())));
+            found.extend(clusters(action).map(|name| (Kind::Cluster, name.as_str().into())));
         }
     }
 }

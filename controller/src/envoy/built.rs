@@ -1,0 +1,150 @@
+//! What follows from routes, made from what followed from the last ones.
+//!
+//! ```text
+//! pools that changed ─▶ clusters, endpoints
+//!        │ (others answer under the name)
+//! hosts that changed ─▶ virtual hosts, as bytes ─▶ routes
+//!        └────────────────────────────────────────▶ secrets, HTTPS listener
+//! ```
+
+use std::collections::BTreeSet;
+
+use super::route::{self, Encoded};
+use super::virtual_host::virtual_host;
+use super::{Kind, Resources, Settings, chain, cluster, endpoint, extension, listener, tls};
+use crate::labels::{Host, Scheme};
+use crate::persistent::{Change, Map};
+use crate::routing::{Pool, PoolName, Routes, SiteTls};
+
+/// The resources of a node cluster, and what they were made of.
+#[derive(Debug, Clone)]
+pub struct Built {
+    routes: Routes,
+    plain: Map<Host, Encoded>,
+    /// As they answer over TLS; only those that do, here.
+    secure: Map<Host, Encoded>,
+    resources: Resources,
+}
+
+impl Built {
+    /// What Envoys get where no service answers. To be made once: it holds the filter's code,
+    /// hundreds of kilobytes to encode and hash.
+    pub fn without_routes(settings: &Settings) -> Self {
+        let fixed = extension::resources(settings).chain([listener::http(settings)]);
+        let plain = Map::default();
+        let routes = route::plain(&plain, settings);
+        Self {
+            routes: Routes::default(),
+            plain,
+            secure: Map::default(),
+            resources: fixed.chain([routes]).collect(),
+        }
+    }
+
+    /// All resources.
+    pub fn resources(&self) -> &Resources {
+        &self.resources
+    }
+
+    /// What follows from these routes. The settings must be those that `self` was made with. What is
+    /// equal is shared with `self`.
+    #[must_use]
+    pub fn next(&self, routes: &Routes, settings: &Settings) -> Self {
+        let mut next = self.clone();
+        next.routes = routes.clone();
+        let mut renewed = BTreeSet::new();
+        for change in self.routes.pools.changes(&routes.pools) {
+            next.take_pool(&change, settings);
+            if answers_as_another(&change) {
+                renewed.insert(change.key);
+            }
+        }
+        let mut hosts: BTreeSet<&Host> =
+            self.routes.sites.changes(&routes.sites).map(|change| change.key).collect();
+        if hosts.is_empty() && renewed.is_empty() {
+            return next;
+        }
+        let leads_there = |(_, site): &(&Host, &crate::routing::SiteRoutes)| {
+            site.paths.values().any(|route| renewed.contains(&route.pool))
+        };
+        hosts.extend(routes.sites.iter().filter(leads_there).map(|(host, _)| host));
+        for host in hosts {
+            next.take_host(host, settings);
+        }
+        next.take_chains(settings);
+        next
+    }
+
+    fn take_pool(&mut self, change: &Change<'_, PoolName, Pool>, settings: &Settings) {
+        let name = change.key;
+        match change.after {
+            Some(pool) => {
+                self.resources.put(cluster::resource(name, pool, &settings.limits));
+                self.resources.put(endpoint::resource(name, pool));
+            }
+            None => {
+                self.resources.remove(Kind::Cluster, name.as_str());
+                self.resources.remove(Kind::Endpoints, name.as_str());
+            }
+        }
+    }
+
+    fn take_host(&mut self, host: &Host, settings: &Settings) {
+        let site = self.routes.sites.get(host);
+        let encoded =
+            |scheme| Some(Encoded::new(&virtual_host(host, site?, &self.routes, settings, scheme)));
+        let is_secure = site.is_some_and(|site| matches!(site.tls, SiteTls::Terminated(_)));
+        let plain = encoded(Scheme::Http);
+        let secure = if is_secure { encoded(Scheme::Https) } else { None };
+        for (all, one) in [(&mut self.plain, plain), (&mut self.secure, secure)] {
+            match one {
+                Some(one) => drop(all.put(host.clone(), one)),
+                None => drop(all.remove(host)),
+            }
+        }
+    }
+
+    /// Makes what depends on all hosts together.
+    fn take_chains(&mut self, settings: &Settings) {
+        let chains = chain::of(&self.routes);
+        let mut routes = vec![route::plain(&self.plain, settings)];
+        routes.extend(route::secure(&self.secure, &self.routes, &chains, settings));
+        let listeners = listener::https(&chains, settings).into_iter().collect();
+        self.resources.replace(Kind::Secret, tls::secrets(&self.routes, &chains), &[]);
+        self.resources.replace(Kind::Listener, listeners, &[route::HTTP]);
+        self.resources.replace(Kind::Routes, routes, &[]);
+    }
+}
+
+/// Whether the hosts and certificates that lead to a pool have to be looked at: not where only its
+/// endpoints are others.
+fn answers_as_another(change: &Change<'_, PoolName, Pool>) -> bool {
+    let told = |pool: &Pool| Pool { endpoints: Vec::new(), ..pool.clone() };
+    change.before.map(told) != change.after.map(told)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use waggle_filter::config::{InfoHeaders, PluginConfig, Sessions};
+
+    use super::*;
+    use crate::envoy::{FilterCode, Limits};
+
+    pub(in crate::envoy) fn settings() -> Settings {
+        Settings {
+            http_port: 8080,
+            https_port: 8443,
+            public_http_port: 80,
+            public_https_port: 443,
+            trusted_hops: 0,
+            filter_code: FilterCode::Inline(Vec::new()),
+            filter: PluginConfig {
+                keys: vec![],
+                info_headers: InfoHeaders::Shown,
+                sessions: Sessions::Kept,
+            },
+            server_info: "waggle".into(),
+            limits: Limits::default(),
+        }
+    }
+}
