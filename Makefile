@@ -3,6 +3,7 @@
 # make test         everything: formatting, lints, unit, wasm, simulated and real Swarm tests
 # make bench        what Waggle costs and what clients lose in updates, in figures (half an hour)
 # make fuzz         the filter's parsers under cargo-fuzz, a minute each (needs a nightly Rust)
+# make bench-scale  how the controller's work grows with the Swarm (minutes; prints tables)
 # make images       the controller's, Envoy's and the demo application's images (needs Docker)
 #
 # Tools that are missing are put into target/tools, pinned; nothing else of the machine is changed.
@@ -16,7 +17,12 @@ TOOLS := tests/tools.sh
 MUSL := x86_64-unknown-linux-musl
 COMMIT := $(shell git rev-parse --short=8 HEAD 2>/dev/null || echo unknown)
 
-.PHONY: bench bench-filter bench-updates demo demo-swarm test fast lint wasm-test simulated-test swarm-test programs static images fuzz
+# How long `make fuzz` searches, for each target.
+SECONDS := 60
+FUZZ_TARGETS := cookie set_cookie token pairs cache_control
+
+.PHONY: bench bench-filter bench-scale bench-updates demo demo-swarm fast fuzz images lint programs \
+	simulated-test static swarm-test test wasm-test
 
 demo: programs
 	target/debug/walk $(if $(ONCE),--once)
@@ -68,7 +74,7 @@ endif
 
 BENCH := cargo run --quiet --release --package waggle-tests --bin bench --
 
-bench: bench-filter bench-updates
+bench: bench-filter bench-updates bench-scale
 
 # CPU time and memory of Envoy, with and without the filter.
 bench-filter:
@@ -83,6 +89,13 @@ bench-filter:
 bench-updates: programs
 	cargo build --release --package waggle-controller --package waggle-demo
 	$(BENCH) updates
+
+# How the controller's work grows with the Swarm.
+bench-scale:
+	cargo wasm
+	cargo build --release --package waggle-controller --package waggle-tests --bin waggle --bin bench
+	target/release/bench scale
+
 # What it finds goes into target/fuzz; bytes that break an invariant are named at the end. Put those
 # into filter/fuzz/corpus, where the normal tests replay them.
 fuzz:

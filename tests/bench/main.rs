@@ -1,6 +1,7 @@
-//! `make bench`: what Waggle costs and what it loses, measured beside the alternatives.
+//! `bench`: what Waggle costs and what it loses, measured beside the alternatives, and how that grows.
 
 mod filter;
+mod scale;
 
 use clap::{Parser, Subcommand};
 use waggle_tests::scenarios;
@@ -27,6 +28,8 @@ enum What {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
+    /// How the controller's work grows with the Swarm and with the number of Envoys.
+    Scale(scale::Settings),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -34,6 +37,7 @@ fn main() -> anyhow::Result<()> {
         What::Filter(arguments) => filter::run(&arguments),
         What::Memory { requests } => filter::memory(requests),
         What::Updates { seconds } => updates(seconds),
+        What::Scale(settings) => scale::run(&settings),
     }
 }
 
