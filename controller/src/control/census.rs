@@ -22,10 +22,9 @@ impl Census {
         let outcomes = self.outcomes.changes(&routing.services).map(|change| change.key);
         let services = self.services.changes(&picture.services).map(|change| change.key);
         for id in outcomes.chain(services) {
-            if let Some(before) = self.outcomes.get(id) {
-                if let Some(services) = self.clusters.get_mut(&before.cluster) {
-                    services.remove(id);
-                }
+            let before = self.outcomes.get(id);
+            if let Some(services) = before.and_then(|it| self.clusters.get_mut(&it.cluster)) {
+                services.remove(id);
             }
             let (outcome, service) = (routing.services.get(id), picture.services.get(id));
             if let (Some(outcome), Some(service)) = (outcome, service) {

@@ -77,15 +77,12 @@ impl Built {
 
     fn take_pool(&mut self, change: &Change<'_, PoolName, Pool>, settings: &Settings) {
         let name = change.key;
-        match change.after {
-            Some(pool) => {
-                self.resources.put(cluster::resource(name, pool, &settings.limits));
-                self.resources.put(endpoint::resource(name, pool));
-            }
-            None => {
-                self.resources.remove(Kind::Cluster, name.as_str());
-                self.resources.remove(Kind::Endpoints, name.as_str());
-            }
+        if let Some(pool) = change.after {
+            self.resources.put(cluster::resource(name, pool, &settings.limits));
+            self.resources.put(endpoint::resource(name, pool));
+        } else {
+            self.resources.remove(Kind::Cluster, name.as_str());
+            self.resources.remove(Kind::Endpoints, name.as_str());
         }
     }
 

@@ -110,7 +110,7 @@ fn configuration<'a>(
     settings: &Settings,
     scheme: Scheme,
 ) -> Resource {
-    let named = route::RouteConfiguration { name: name.to_owned(), ..Default::default() };
+    let first = route::RouteConfiguration { name: name.to_owned(), ..Default::default() };
     let rest = route::RouteConfiguration {
         ignore_port_in_host_matching: true,
         internal_only_headers: vec![PIN_HEADER.to_owned()],
@@ -120,7 +120,7 @@ fn configuration<'a>(
         response_headers_to_remove: vec![PIN_HEADER.to_owned()],
         ..Default::default()
     };
-    let mut value = named.encode_to_vec();
+    let mut value = first.encode_to_vec();
     let mut names = References::new();
     for host in hosts {
         value.push(VIRTUAL_HOSTS);

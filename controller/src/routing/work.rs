@@ -224,17 +224,14 @@ impl<'a> Work<'a> {
     fn take_reading(&mut self, id: &ServiceId, reading: Option<Reading>, is_written_anew: bool) {
         self.touched.members.insert(id.clone());
         self.touched.outcomes.insert(id.clone());
-        let intent = match reading {
-            Some(Reading { intent, kept, problems }) => {
-                self.ledger.kept.put(id.clone(), kept);
-                self.memo.problems.put(id.clone(), problems);
-                intent.filter(|_| !self.last.left_out.contains(id))
-            }
-            None => {
-                self.ledger.kept.remove(id);
-                self.memo.problems.remove(id);
-                None
-            }
+        let intent = if let Some(Reading { intent, kept, problems }) = reading {
+            self.ledger.kept.put(id.clone(), kept);
+            self.memo.problems.put(id.clone(), problems);
+            intent.filter(|_| !self.last.left_out.contains(id))
+        } else {
+            self.ledger.kept.remove(id);
+            self.memo.problems.remove(id);
+            None
         };
         let before = self.memo.intents.get_shared(id).cloned();
         if before.as_deref() == intent.as_ref() && !is_written_anew {
@@ -359,29 +356,24 @@ impl<'a> Work<'a> {
             self.touched.outcomes.extend(claimed.grant.everyone().cloned());
             self.touched.pools.insert(claimed.key.clone());
         }
-        if let Some(before) = before {
-            if let Some(pool) = self.memo.pools.get_mut(&before.key) {
-                pool.claims.remove(&claim);
-            }
+        if let Some(pool) = before.and_then(|before| self.memo.pools.get_mut(&before.key)) {
+            pool.claims.remove(&claim);
         }
-        match after {
-            Some(after) => {
-                if !self.memo.pools.contains_key(&after.key) {
-                    let name = after.key.name(&self.memo.intents);
-                    let pool = Answering { name, claims: BTreeSet::new() };
-                    self.memo.pools.insert(after.key.clone(), pool);
-                }
-                if let Some(pool) = self.memo.pools.get_mut(&after.key) {
-                    pool.claims.insert(claim.clone());
-                }
-                self.ledger.holders.put(claim.clone(), after.grant.owner.clone());
-                self.memo.claims.insert(claim, after);
-            }
-            None => {
-                self.ledger.holders.remove(&claim);
-                self.memo.claims.remove(&claim);
-            }
+        let Some(after) = after else {
+            self.ledger.holders.remove(&claim);
+            self.memo.claims.remove(&claim);
+            return;
+        };
+        if !self.memo.pools.contains_key(&after.key) {
+            let name = after.key.name(&self.memo.intents);
+            let pool = Answering { name, claims: BTreeSet::new() };
+            self.memo.pools.insert(after.key.clone(), pool);
         }
+        if let Some(pool) = self.memo.pools.get_mut(&after.key) {
+            pool.claims.insert(claim.clone());
+        }
+        self.ledger.holders.put(claim.clone(), after.grant.owner.clone());
+        self.memo.claims.insert(claim, after);
     }
 
     fn put_site(

@@ -7,7 +7,7 @@ use crate::envoy::{Kind, Resource, Resources, half_of_sha256};
 use crate::persistent::Map;
 
 /// All resources of one moment. Every resource that another one names is there.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     resources: Resources,
     kinds: [Version; Kind::ALL.len()],
@@ -76,12 +76,6 @@ impl Default for Version {
 impl Version {
     fn of(sum: u128) -> Self {
         Self { sum, text: format!("{sum:032x}") }
-    }
-}
-
-impl Default for Snapshot {
-    fn default() -> Self {
-        Self { resources: Resources::default(), kinds: Default::default() }
     }
 }
 

@@ -13,7 +13,7 @@ use super::offer::{Changes, Offer};
 use super::rejected::{Rejected, Versions};
 use super::snapshot;
 use super::status::{Rejection, Status};
-use crate::envoy::{Kind, Resource};
+use crate::envoy::Kind;
 
 /// One client's subscription of one type.
 #[derive(Debug)]
@@ -402,14 +402,16 @@ impl Subscription {
                 self.held.keys().chain(offered).cloned().collect()
             }
         };
-        let suspects = suspects.into_iter().filter(|name| self.change(name, offer).is_some());
+        let suspects = suspects.into_iter().filter(|name| self.is_due(name, offer));
         self.suspects = Suspects::These(suspects.collect());
     }
 
     /// What the client is to be told: where what it holds is not what is offered, but not what it
     /// rejected.
     pub(super) fn changes(&self, offer: Offer) -> Changes {
-        let change = |name: &Arc<str>| Some((Arc::clone(name), self.change(name, offer)?));
+        let change = |name: &Arc<str>| {
+            self.is_due(name, offer).then(|| (Arc::clone(name), offer.get(name).cloned()))
+        };
         let mut changes: Changes = match &self.suspects {
             Suspects::These(names) => names.iter().filter_map(change).collect(),
             Suspects::All => {
@@ -421,18 +423,17 @@ impl Subscription {
         changes
     }
 
-    /// What the client is to be told under a name; none where it holds what it should.
-    fn change(&self, name: &str, offer: Offer) -> Option<Option<Arc<Resource>>> {
+    /// Whether the client is to be told what is offered under a name: it holds something else.
+    fn is_due(&self, name: &str, offer: Offer) -> bool {
         let target = offer.get(name);
-        let is_due = match self.held.get(name) {
+        match self.held.get(name) {
             Some(held) => {
                 let version = target.map(|resource| &*resource.version);
                 let differs = held.doubtful || held.version.as_deref() != version;
                 differs && (target.is_some() || self.telling != Telling::Named)
             }
             None => self.interest.is_wildcard() && target.is_some(),
-        };
-        is_due.then(|| target.cloned())
+        }
     }
 
     /// The response that tells these changes. It is outstanding from now on.

@@ -125,6 +125,9 @@ type Ends = (
 pub(super) fn measure(services: usize, clients: usize, changes: usize) -> anyhow::Result<Row> {
     let mut rig = Rig::start(services, clients)?;
     let first = rig.first()?;
+    // The clients acknowledge what they have heard first.
+    std::thread::sleep(Duration::from_millis(500));
+    rig.drain();
     let (mut endpoints, mut last) = (Vec::new(), Vec::new());
     for change in 0..changes {
         std::thread::sleep(PAUSE);

@@ -135,7 +135,7 @@ async fn each_change_of_tasks_among_a_thousand_events_is_one_endpoint_resource()
     let hosts: BTreeSet<String> = (0..SERVICES).map(|it| format!("{}.local", name(it))).collect();
     until_routed(&running, &hosts.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let mut expected = told(&controller);
-    let mut changes = 0;
+    let mut told_of = 0;
     for (service, event) in events() {
         let (answered, runs) = (answering(&swarm, service), running.lock().unwrap().clone());
         swarm = happen(swarm, service, &event);
@@ -144,7 +144,7 @@ async fn each_change_of_tasks_among_a_thousand_events_is_one_endpoint_resource()
         let is_told = controller.snapshots.has_changed().unwrap();
         assert_eq!(is_told, changed, "{event:?} of {}", name(service));
         if changed {
-            changes += 1;
+            told_of += 1;
             let pool = (Kind::Endpoints, name(service));
             let arrived = timeout(DEADLINE, async {
                 while running.lock().unwrap().get(&pool) == runs.get(&pool) {
@@ -159,5 +159,5 @@ async fn each_change_of_tasks_among_a_thousand_events_is_one_endpoint_resource()
         }
         assert_eq!(told(&controller), expected, "{event:?} of {}", name(service));
     }
-    assert!(changes > 100, "only {changes} of the events changed anything");
+    assert!(told_of > 100, "only {told_of} of the events changed anything");
 }
