@@ -15,7 +15,7 @@ use super::pipeline::{Times, ms};
 use super::process;
 
 /// How long anything may take.
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// How long the idle controller is watched.
 const IDLE: Duration = Duration::from_secs(10);
@@ -84,7 +84,9 @@ pub(super) async fn measure(services: usize, changes: usize) -> anyhow::Result<R
     let id = controller.id().context("the controller has ended")?;
     let before = process::cpu_of_process(id)?;
     tokio::time::sleep(IDLE).await;
-    let idle = (process::cpu_of_process(id)? - before).as_secs_f64() / IDLE.as_secs_f64() * 100.0;
+    let idle = process::cpu_of_process(id)?.saturating_sub(before).as_secs_f64()
+        / IDLE.as_secs_f64()
+        * 100.0;
     let memory = process::memory(&id.to_string())?;
     client.abort();
     Ok(Row { services, first, changes: Times::new(times), idle, memory })

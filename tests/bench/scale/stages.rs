@@ -104,15 +104,15 @@ impl Steps {
     fn take(&mut self, picture: &Picture) -> anyhow::Result<[Duration; 3]> {
         let began = Instant::now();
         self.turn = routing::route(picture, &self.routing, &self.turn, SystemTime::now());
-        let routed = Instant::now();
+        let second = Instant::now();
         let cluster = NodeCluster::default();
-        let of_cluster = self.turn.routing.clusters.get(&cluster).cloned().unwrap_or_default();
-        self.built = self.built.next(&of_cluster, &self.envoy);
-        let built = Instant::now();
+        let routes = self.turn.routing.clusters.get(&cluster).cloned().unwrap_or_default();
+        self.built = self.built.next(&routes, &self.envoy);
+        let third = Instant::now();
         let resources = self.built.resources().clone();
         let others = self.others.resources().clone();
         self.snapshots = self.snapshots.next([(cluster, resources)], others)?;
-        Ok([routed - began, built - routed, built.elapsed()])
+        Ok([second.duration_since(began), third.duration_since(second), third.elapsed()])
     }
 
     /// The longest resource of a kind.
