@@ -22,7 +22,7 @@ SECONDS := 60
 FUZZ_TARGETS := cookie set_cookie token pairs cache_control
 
 .PHONY: bench bench-filter bench-scale bench-updates demo demo-swarm fast fuzz images lint programs \
-	simulated-test static swarm-test test wasm-test
+	simulated-test static swarm-test test toolchain wasm-test
 
 demo: programs
 	target/debug/walk $(if $(ONCE),--once)
@@ -31,19 +31,23 @@ demo-swarm: programs static
 	$(TOOLS) docker >/dev/null
 	target/debug/walk --swarm $(if $(ONCE),--once)
 
+# The targets that rust-toolchain.toml names, also where rustup installs nothing by itself.
+toolchain:
+	@! command -v rustup >/dev/null || rustup --quiet target add wasm32-wasip1 wasm32-unknown-unknown $(MUSL)
+
 # The programs that tests and demo run: controller, filter, demo application, walk-through.
-programs:
+programs: toolchain
 	$(TOOLS) envoy >/dev/null
 	cargo build --workspace --bins
 	cargo wasm
 
 # What goes into images must not need a C library.
-static:
+static: toolchain
 	CC_x86_64_unknown_linux_musl=gcc cargo build --release --target $(MUSL) --package waggle-controller --package waggle-demo
 
 test: lint programs fast wasm-test simulated-test swarm-test
 
-lint:
+lint: toolchain
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
 	cargo clippy --package waggle-filter --target wasm32-wasip1 -- --deny warnings
@@ -54,7 +58,7 @@ fast: programs
 	PATH="$$($(TOOLS) nextest):$$PATH" cargo nextest run --package waggle-filter --package waggle-controller --package waggle-demo
 
 # The filter's decisions on the architecture that they run on.
-wasm-test:
+wasm-test: toolchain
 	PATH="$$($(TOOLS) wasm-bindgen):$$($(TOOLS) node):$$PATH" \
 	cargo test --package waggle-filter --target wasm32-unknown-unknown --test decide
 
