@@ -6,8 +6,8 @@
 //! with its endpoints apart; certificates by the names of their files; and the filter. A task that
 //! comes or goes changes one resource: its pool's endpoints.
 //!
-//! A map that we fill never has two entries: the types keep maps in `HashMap`s, whose order is
-//! random, and a version is a hash of the encoded bytes.
+//! A map that we fill has one entry, or is made in the order of its keys: the types keep maps in
+//! `HashMap`s, whose order is random, and a version is a hash of the encoded bytes.
 
 use std::collections::HashMap;
 

@@ -1,14 +1,11 @@
 //! Envoy's callbacks → the decisions → calls of Envoy. Nothing is decided here.
 //!
-//! A call costs a quarter of a microsecond, one that returns bytes a whole one: Envoy has to ask the
-//! VM for memory first. So each is made only where its answer matters, and those that mostly find
-//! nothing are cheap. A map of headers is there in its own callback only: Envoy takes the request's
-//! away before the response comes.
+//! A call that returns bytes costs ten times one that does not: Envoy has to ask the VM for memory
+//! first. A map of headers is there in its own callback only.
 //!
 //! `proxy-wasm` keeps the contexts and gives each callback to its own. Its dispatcher panics only on
-//! the ID of a context that is not there or is made twice, and IDs are Envoy's. The crate exports
-//! every callback of the ABI; Envoy makes only those that the controller lists as allowed
-//! ([`CAPABILITIES`](crate::config::CAPABILITIES)).
+//! the ID of a context that is not there or is made twice, and IDs are Envoy's. Of the crate's exports
+//! Envoy calls those that are listed as allowed ([`CAPABILITIES`](crate::config::CAPABILITIES)).
 
 use std::cell::RefCell;
 use std::rc::Rc;
