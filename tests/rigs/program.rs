@@ -3,9 +3,11 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -128,10 +130,25 @@ fn existing(mut paths: impl Iterator<Item = PathBuf>, name: &str) -> anyhow::Res
     paths.find(|path| path.is_file()).with_context(|| format!("{name} is not built: make programs"))
 }
 
-/// A loopback address whose port was free a moment ago, on all addresses of the machine.
+/// Ports that are handed out: below those that Linux gives to connections by itself.
+const PORTS: Range<u32> = 10_000..32_000;
+
+/// A loopback address whose port is free on all addresses of the machine. No port is handed out twice
+/// by a process, and processes begin far apart: it is still free when a program of the test takes it.
 pub fn free_address() -> anyhow::Result<SocketAddr> {
-    let port = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?.local_addr()?.port();
-    Ok((Ipv4Addr::LOCALHOST, port).into())
+    static HANDED_OUT: AtomicU32 = AtomicU32::new(0);
+    /// A prime, so that the processes of neighbouring tests do not meet.
+    const APART: u32 = 7_919;
+    let number = PORTS.end - PORTS.start;
+    for _ in PORTS {
+        let turn = HANDED_OUT.fetch_add(1, Ordering::Relaxed);
+        let place = std::process::id().wrapping_mul(APART).wrapping_add(turn) % number;
+        let port = u16::try_from(PORTS.start + place)?;
+        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
+            return Ok((Ipv4Addr::LOCALHOST, port).into());
+        }
+    }
+    bail!("no port of {PORTS:?} is free")
 }
 
 /// The time that a process has had a processor, since it began.
