@@ -207,7 +207,7 @@ pub const SERVICE_PROPERTY: &str = "xds\0upstream_host_metadata\0filter_metadata
 /// What Envoy may call of the filter, then what the filter may call of Envoy and of WASI. All else
 /// that the `proxy-wasm` crate has is shut: Envoy would enter the VM, to no effect, for each piece of
 /// a body.
-pub const CAPABILITIES: [&str; 21] = [
+pub const CAPABILITIES: [&str; 20] = [
     "proxy_on_vm_start",
     "proxy_on_configure",
     "proxy_on_context_create",
@@ -228,7 +228,6 @@ pub const CAPABILITIES: [&str; 21] = [
     "environ_sizes_get",
     "fd_write",
     "proc_exit",
-    "clock_time_get",
 ];
 
 /// The internal header that tells the filter of its route: a packed [`RouteConfig`].

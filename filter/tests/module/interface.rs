@@ -2,30 +2,23 @@
 
 use std::collections::BTreeSet;
 
+use waggle_filter::config::CAPABILITIES;
+
 use crate::host;
 
-/// What the filter does something in, or cannot be loaded without.
-const NEEDED_EXPORTS: &str = "
-    _initialize memory proxy_abi_version_0_2_1 proxy_on_memory_allocate
-    proxy_on_context_create proxy_on_configure proxy_on_request_headers proxy_on_response_headers
-    proxy_on_done proxy_on_delete";
+/// What Envoy needs to load the module.
+const LOADED_BY: &str = "_initialize memory proxy_abi_version_0_2_1 proxy_on_memory_allocate";
 
-/// What the `proxy-wasm` crate exports besides. Envoy calls the first two lines, to no effect.
+/// What the `proxy-wasm` crate exports besides. Envoy calls none of it: it is not on the list of
+/// [`CAPABILITIES`].
 const IDLE_EXPORTS: &str = "
-    proxy_on_vm_start proxy_on_log
+    proxy_on_done proxy_on_log
     proxy_on_request_body proxy_on_request_trailers proxy_on_response_body proxy_on_response_trailers
     proxy_on_new_connection proxy_on_downstream_data proxy_on_downstream_connection_close
     proxy_on_upstream_data proxy_on_upstream_connection_close
     proxy_on_grpc_receive_initial_metadata proxy_on_grpc_receive
     proxy_on_grpc_receive_trailing_metadata proxy_on_grpc_close
     proxy_on_http_call_response proxy_on_foreign_function proxy_on_queue_ready proxy_on_tick";
-
-/// What the filter and, in the last line, Rust's standard library call.
-const NEEDED_IMPORTS: &str = "
-    proxy_log proxy_get_current_time_nanoseconds proxy_get_property proxy_get_buffer_bytes
-    proxy_get_header_map_value proxy_get_header_map_pairs proxy_add_header_map_value proxy_replace_header_map_value
-    proxy_remove_header_map_value random_get
-    environ_get environ_sizes_get fd_write proc_exit";
 
 /// What the `proxy-wasm` crate imports besides. The tests' host ends the VM if one is called.
 const IDLE_IMPORTS: &str = "
@@ -38,16 +31,23 @@ const IDLE_IMPORTS: &str = "
     proxy_send_local_response proxy_continue_stream proxy_close_stream
     proxy_set_tick_period_milliseconds proxy_set_effective_context proxy_done";
 
-fn names(lists: [&'static str; 2]) -> BTreeSet<&'static str> {
-    lists.into_iter().flat_map(str::split_whitespace).collect()
+/// What Envoy may call of the filter, and what the filter may call.
+fn capabilities() -> (Vec<&'static str>, Vec<&'static str>) {
+    CAPABILITIES.into_iter().partition(|name| name.starts_with("proxy_on_"))
+}
+
+fn names(lists: &[&'static str], more: Vec<&'static str>) -> BTreeSet<&'static str> {
+    lists.iter().flat_map(|list| list.split_whitespace()).chain(more).collect()
 }
 
 #[test]
 fn the_module_exports_the_crates_callbacks_and_nothing_else() {
-    assert_eq!(host::exports(), names([NEEDED_EXPORTS, IDLE_EXPORTS]));
+    let (callbacks, _) = capabilities();
+    assert_eq!(host::exports(), names(&[LOADED_BY, IDLE_EXPORTS], callbacks));
 }
 
 #[test]
 fn the_module_imports_what_is_known_and_nothing_else() {
-    assert_eq!(host::imports(), names([NEEDED_IMPORTS, IDLE_IMPORTS]));
+    let (_, calls) = capabilities();
+    assert_eq!(host::imports(), names(&[IDLE_IMPORTS], calls));
 }
