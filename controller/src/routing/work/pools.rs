@@ -1,0 +1,108 @@
+//! What answers, and what became of each service.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Work;
+use crate::labels::{Backend, Claim, Intent, Kept};
+use crate::routing::pool::{self, Key};
+use crate::routing::{Mode, Outcome, PoolName, Standing, leaving};
+use crate::swarm::ServiceId;
+
+impl Work<'_> {
+    /// Makes the pools whose services, tasks or claims have changed, and those with endpoints that
+    /// leave: time passes for these.
+    pub(super) fn fill_pools(&mut self) {
+        let mut due = std::mem::take(&mut self.touched.pools);
+        due.append(&mut std::mem::take(&mut self.memo.leaving));
+        for intent in self.touched.members.iter().filter_map(|id| self.memo.intents.get(id)) {
+            let claimed = intent.claims().filter_map(|claim| self.memo.claims.get(&claim));
+            due.extend(claimed.map(|claimed| claimed.key.clone()));
+        }
+        // First those that go: another may take the name.
+        let is_answering = |key: &Key| {
+            self.memo.pools.get(key).is_some_and(|answering| !answering.claims.is_empty())
+        };
+        let (stay, go): (Vec<_>, Vec<_>) = due.into_iter().partition(is_answering);
+        for key in go {
+            let Some(gone) = self.memo.pools.remove(&key) else { continue };
+            if let Some(routes) = self.routing.clusters.get_mut(&key.cluster) {
+                routes.pools.remove(&gone.name);
+            }
+        }
+        for key in stay {
+            self.fill_pool(key);
+        }
+        self.routing.clusters.retain(|_, routes| !routes.pools.is_empty());
+    }
+
+    fn fill_pool(&mut self, key: Key) {
+        let Some(answering) = self.memo.pools.get(&key) else { return };
+        let Some(routes) = self.routing.clusters.get_mut(&key.cluster) else { return };
+        let mut pool = pool::build(&key, self.picture, &self.memo.intents, &self.memo.running);
+        let time = (self.now, self.settings.linger);
+        let missed =
+            leaving::keep(&mut pool, answering.claims.iter(), self.picture, self.last, time);
+        let services = pool.services.clone();
+        if routes.pools.put(answering.name.clone(), pool) {
+            self.touched.outcomes.extend(services);
+        }
+        if !missed.is_empty() {
+            self.missed.extend(missed);
+            self.memo.leaving.insert(key);
+        }
+    }
+
+    /// Tells what became of each service that any of this concerns.
+    pub(super) fn tell_outcomes(&mut self) {
+        for id in std::mem::take(&mut self.touched.outcomes) {
+            match self.outcome(&id) {
+                Some(outcome) => drop(self.routing.services.put(id, outcome)),
+                None => drop(self.routing.services.remove(&id)),
+            }
+        }
+    }
+
+    fn outcome(&self, id: &ServiceId) -> Option<Outcome> {
+        let mut problems = self.memo.problems.get(id)?.clone();
+        let name = self.picture.services.get(id)?.name.clone();
+        let cluster = self.ledger.kept.get(id).and_then(Kept::cluster).cloned().unwrap_or_default();
+        let intent = self.memo.intents.get(id);
+        for claim in intent.into_iter().flat_map(Intent::claims) {
+            let Some(claimed) = self.memo.claims.get(&claim) else { continue };
+            let own = claimed.problems.iter().filter(|problem| problem.service == *id);
+            problems.extend(own.cloned());
+        }
+        problems.sort();
+        let standing = intent.map_or(Standing::Rejected, |intent| self.standing(intent));
+        Some(Outcome { name, cluster, standing, problems })
+    }
+
+    /// What became of a service: the claims that it was granted, and its own endpoints in their
+    /// pools.
+    fn standing(&self, intent: &Intent) -> Standing {
+        let Some(routes) = self.routing.clusters.get(&intent.cluster) else {
+            return Standing::Rejected;
+        };
+        let claims: BTreeMap<Claim, PoolName> = intent
+            .claims()
+            .filter_map(|claim| {
+                let claimed = self.memo.claims.get(&claim)?;
+                let name = self.memo.pools.get(&claimed.key)?.name.clone();
+                claimed.grant.includes(&intent.service).then_some((claim, name))
+            })
+            .collect();
+        if claims.is_empty() {
+            return Standing::Rejected;
+        }
+        let names: BTreeSet<_> = claims.values().collect();
+        let endpoints = names.into_iter().filter_map(|name| routes.pools.get(name));
+        let endpoints = endpoints.flat_map(|pool| &pool.endpoints);
+        let own =
+            endpoints.filter(|endpoint| endpoint.service == intent.service).cloned().collect();
+        let mode = match intent.backend {
+            Backend::Tasks => Mode::Task,
+            Backend::Vip(_) => Mode::Vip,
+        };
+        Standing::Published { mode, claims, endpoints: pool::in_order(own) }
+    }
+}
