@@ -68,11 +68,11 @@ pub(super) fn to_task(settings: &Settings, scheme: Scheme) -> Vec<HeaderValueOpt
 /// The debug headers of responses, but `x-request-id`, which Envoy has a switch for, and the time that
 /// an endpoint took, which the filter tells.
 pub(super) fn to_client(settings: &Settings) -> Vec<HeaderValueOption> {
-    let server_info = settings.server_info.replace('%', "%%");
+    let [proxy_id, server_info] = PROXY_HEADERS;
     match settings.filter.info_headers {
         InfoHeaders::Shown => vec![
-            set("x-proxy-id", "%HOSTNAME%"),
-            set("x-server-info", &server_info),
+            set(proxy_id, "%HOSTNAME%"),
+            set(server_info, &settings.server_info.replace('%', "%%")),
             set(info::UPSTREAM_ADDR, "%UPSTREAM_HOST%"),
         ],
         InfoHeaders::Hidden => vec![],

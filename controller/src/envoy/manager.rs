@@ -135,20 +135,21 @@ fn http_filters(info_headers: InfoHeaders) -> Vec<hcm::HttpFilter> {
         suppress_envoy_headers: true,
         ..Default::default()
     }));
-    let filter = |name: &str, config, disabled| hcm::HttpFilter {
+    let route_told = ConfigType::TypedConfig(pack_any(HeaderMutation::default()));
+    let filter = |name: &str, config| hcm::HttpFilter {
         name: name.to_owned(),
         config_type: Some(config),
-        disabled,
         ..Default::default()
     };
     let headers_only =
-        (info_headers == InfoHeaders::Shown).then(|| filter(HEADERS_FILTER_NAME, ours(), true));
-    let route_told = ConfigType::TypedConfig(pack_any(HeaderMutation::default()));
-    [filter(ROUTE_TOLD, route_told, true), filter(FILTER_NAME, ours(), true)]
+        (info_headers == InfoHeaders::Shown).then(|| filter(HEADERS_FILTER_NAME, ours()));
+    let switched_on = [filter(ROUTE_TOLD, route_told), filter(FILTER_NAME, ours())]
         .into_iter()
         .chain(headers_only)
-        .chain([filter(STATEFUL_SESSION, pin, true)])
-        .chain([filter("envoy.filters.http.router", router, false)])
+        .chain([filter(STATEFUL_SESSION, pin)]);
+    switched_on
+        .map(|filter| hcm::HttpFilter { disabled: true, ..filter })
+        .chain([filter("envoy.filters.http.router", router)])
         .collect()
 }
 
