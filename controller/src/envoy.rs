@@ -29,6 +29,8 @@ mod manager;
 mod references;
 mod resource;
 mod route;
+#[cfg(test)]
+pub(crate) mod testing;
 mod tls;
 mod virtual_host;
 

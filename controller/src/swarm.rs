@@ -33,6 +33,8 @@ mod pace;
 mod reader;
 mod shape;
 mod source;
+#[cfg(test)]
+pub(crate) mod testing;
 mod tls;
 mod watch;
 

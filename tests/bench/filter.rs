@@ -1,6 +1,7 @@
 //! What the filter costs: one Envoy with a listener for each way to do the job, one worker on a core
 //! of its own, asked in turn.
 
+mod case;
 mod cpu;
 mod listeners;
 mod load;
@@ -10,8 +11,10 @@ use anyhow::{Context, Result};
 use tokio::runtime;
 use waggle_tests::envoy::{Envoy, binary};
 use waggle_tests::program::free_address;
+use waggle_tests::usage;
 
-use listeners::{Case, Listeners};
+use case::Case;
+use listeners::Listeners;
 use load::Client;
 
 /// How it is measured.
@@ -92,12 +95,13 @@ pub(crate) fn memory(requests: u32) -> Result<()> {
     let part = requests / 20;
     let ask = || (0..cases.len()).try_for_each(|case| bench.ask(case, part / 2).map(drop));
     (0..4).try_for_each(|_| ask())?;
-    let before = cpu::resident(bench.envoy.id())?;
+    let resident = || anyhow::Ok(u32::try_from(usage::memory(bench.envoy.id())?.resident >> 10)?);
+    let before = resident()?;
     for turn in 1..=20 {
         ask()?;
         eprint!("\r{} of {requests} requests", turn * part);
     }
-    let after = cpu::resident(bench.envoy.id())?;
+    let after = resident()?;
     let growth = (f64::from(after) / f64::from(before) - 1.0) * 100.0;
     println!(
         "\nRSS of Envoy: {before} KiB after a warm-up, {after} KiB after {requests} requests more ({growth:+.1} %)"
@@ -136,9 +140,9 @@ impl Bench {
     /// So many requests to the listener of a case.
     fn ask(&self, case: usize, requests: u32) -> Result<Sample> {
         let client = self.clients.get(case).context("a case")?;
-        let before = cpu::used(self.envoy.id())?;
+        let before = usage::running_time(self.envoy.id())?;
         let time = self.runtime.block_on(client.ask(requests))?;
-        let used = cpu::used(self.envoy.id())?.saturating_sub(before);
+        let used = usage::running_time(self.envoy.id())?.saturating_sub(before);
         let requests = f64::from(requests);
         Ok(Sample {
             cpu: used.as_secs_f64() * 1e6 / requests,

@@ -9,7 +9,6 @@
 mod client;
 mod picture;
 mod pipeline;
-mod process;
 mod socket;
 mod stages;
 

@@ -8,28 +8,22 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use waggle_controller::bootstrap::{BootstrapArgs, bootstrap};
-use waggle_controller::envoy::{FilterCode, Limits, Settings, resources};
-use waggle_controller::labels::{
-    Affinity, CookieName, Host, HostPattern, PathPrefix, PoolOptions, RouteOptions,
-};
-use waggle_controller::routing::{
-    Connections, Endpoint, Pool, PoolName, Presence, Route, Routes, SiteRoutes, Target,
-};
-use waggle_controller::swarm::{ServiceId, TaskId};
+use waggle_controller::envoy::{FilterCode, Settings, resources};
+use waggle_controller::labels::{Affinity, CookieName};
 use waggle_controller::xds::{self, Observer, Snapshot, Snapshots};
 use waggle_filter::config::{InfoHeaders, PluginConfig};
 use waggle_tests::envoy::Envoy;
 use waggle_tests::program::{filter_module, free_address};
 pub(crate) use waggle_tests::raw::Answer;
 use waggle_tests::raw::{self, request};
-use waggle_tests::{scripted, tokens::Tokens};
+use waggle_tests::{scripted, tokens::Tokens, told};
 
 /// The session key, as it must never show.
 pub(crate) const SESSION_KEY: &str = "a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2U=";
 
 /// Names, and how sessions are kept, of pools with their endpoints. Each has the host `NAME.local`
 /// and belongs to the service of this name.
-pub(crate) type Pools<'a> = [(&'a str, Affinity, &'a [SocketAddr])];
+pub(crate) type Pools<'a> = [told::Tasks<'a>];
 
 /// A real Envoy that has its configuration.
 pub(crate) struct World {
@@ -99,54 +93,14 @@ pub(crate) fn sticky(cookie: &str) -> Affinity {
 
 pub(crate) fn settings(http_port: u16, info_headers: InfoHeaders) -> Settings {
     let module = std::fs::read(filter_module().unwrap()).unwrap();
-    Settings {
-        http_port,
-        https_port: 443,
-        public_http_port: 80,
-        public_https_port: 443,
-        trusted_hops: 0,
-        filter_code: FilterCode::Inline(module),
-        filter: PluginConfig {
-            keys: vec![SESSION_KEY.to_owned()],
-            info_headers,
-            ..PluginConfig::default()
-        },
-        server_info: "waggle/test (100%)".to_owned(),
-        limits: Limits::default(),
-    }
+    let keys = vec![SESSION_KEY.to_owned()];
+    let filter = PluginConfig { keys, info_headers, ..PluginConfig::default() };
+    told::settings(http_port, filter, FilterCode::Inline(module))
 }
 
 fn snapshots(pools: &Pools<'_>, settings: &Settings) -> Arc<Snapshots> {
-    let resources = resources(&routing(pools), settings);
+    let resources = resources(&told::routes(pools).unwrap(), settings);
     Arc::new(Snapshots::from(Snapshot::new(resources).unwrap()))
-}
-
-fn routing(pools: &Pools<'_>) -> Routes {
-    let mut routes = Routes::default();
-    for (name, affinity, addresses) in pools {
-        let service = ServiceId::new(*name);
-        let endpoint = |address: &SocketAddr| Endpoint {
-            address: *address,
-            service: service.clone(),
-            target: Target::Task {
-                task: TaskId::new(address.to_string()),
-                node: None,
-                presence: Presence::Running,
-            },
-        };
-        let pool = Pool {
-            services: [service.clone()].into(),
-            options: PoolOptions { affinity: affinity.clone(), ..PoolOptions::default() },
-            connections: Connections::Kept,
-            endpoints: addresses.iter().map(endpoint).collect(),
-        };
-        let host = Host::Named(HostPattern::parse(&format!("{name}.local")).unwrap());
-        let route = Route { pool: PoolName::new(*name), options: RouteOptions::default() };
-        let paths = [(PathPrefix::root(), route)].into();
-        routes.sites.insert(host, SiteRoutes { paths, ..SiteRoutes::default() });
-        routes.pools.insert(PoolName::new(*name), pool);
-    }
-    routes
 }
 
 /// Starts an Envoy whose bootstrap is made with these flags, and does not wait.

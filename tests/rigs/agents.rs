@@ -19,8 +19,9 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::engine::{State, Task};
-use crate::program::{Process, built, eventually, processor_time};
+use crate::program::{Process, built, eventually};
 use crate::stage::APP_PORT;
+use crate::usage::processor_time;
 
 /// Between taking a task out of its network and signalling it an agent waits so long, and no longer
 /// (moby's `defaultGossipConvergeDelay`).

@@ -24,4 +24,6 @@ pub mod stage;
 pub mod steady;
 pub mod tls;
 pub mod tokens;
+pub mod told;
+pub mod usage;
 pub mod websocket;

@@ -151,18 +151,6 @@ pub fn free_address() -> anyhow::Result<SocketAddr> {
     bail!("no port of {PORTS:?} is free")
 }
 
-/// The time that a process has had a processor, since it began.
-pub fn processor_time(process: u32) -> anyhow::Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The name, in brackets, may hold anything; user and system time are the 12th and 13th after it.
-    let after = stat.rsplit_once(')').context("no name in stat")?.1;
-    let fields: Vec<&str> = after.split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
-    let (user, system) = ticks(11).zip(ticks(12)).context("no times in stat")?;
-    // A tick is 10 ms on every Linux that we know.
-    Ok(Duration::from_millis((user + system) * 10))
-}
-
 /// A page of a local status server: the body of a 200.
 pub fn page(address: SocketAddr, path: &str) -> anyhow::Result<String> {
     let url = format!("http://{address}{path}");

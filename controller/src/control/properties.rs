@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::tests::{envoy_settings, routing_settings};
+use super::tests::routing_settings;
 use super::*;
 use crate::envoy::Kind;
 use crate::routing::properties::{HOSTS, some_edit, some_swarm};
@@ -15,7 +15,7 @@ proptest! {
         history in proptest::collection::vec((some_edit(), 0..3000u64), 1..12),
     ) {
         let settings = routing::Settings { linger: Duration::from_secs(1), ..routing_settings() };
-        let envoy = envoy_settings();
+        let envoy = crate::envoy::testing::settings();
         let others = Built::without_routes(&envoy);
         let (mut swarm, mut now) = (start, SystemTime::UNIX_EPOCH);
         let (mut turn, mut built) = (Turn::default(), others.clone());

@@ -15,7 +15,6 @@ use prost::Message as _;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use waggle_filter::config::PluginConfig;
 
 use super::*;
 use crate::envoy::Kind;
@@ -64,7 +63,8 @@ impl Controller {
         let address = listener.local_addr().unwrap();
         let inlets = Inlets { pictures: seen, opinions: observer.opinions() };
         let outlets = Outlets { snapshots, reports: report, memory, needs };
-        let control = Control::new(routing_settings(), envoy_settings(), Ledger::default());
+        let control =
+            Control::new(routing_settings(), envoy::testing::settings(), Ledger::default());
         tokio::spawn(control.run(inlets, outlets, shutdown.clone()));
         let (told, seen) = (goal.clone(), observer.clone());
         tokio::spawn(serve(listener, None, told, seen, "test".into(), shutdown.clone()));
@@ -106,20 +106,6 @@ pub(super) fn routing_settings() -> routing::Settings {
         proxy_networks: BTreeSet::new(),
         proxies: BTreeMap::new(),
         linger: Duration::ZERO,
-    }
-}
-
-pub(super) fn envoy_settings() -> envoy::Settings {
-    envoy::Settings {
-        http_port: 8080,
-        https_port: 8443,
-        public_http_port: 80,
-        public_https_port: 443,
-        trusted_hops: 0,
-        filter_code: envoy::FilterCode::Inline(b"\0asm\x01\0\0\0".to_vec()),
-        filter: PluginConfig::default(),
-        server_info: "waggle".into(),
-        limits: envoy::Limits::default(),
     }
 }
 

@@ -119,29 +119,3 @@ fn answers_as_another(change: &Change<'_, PoolName, Pool>) -> bool {
     let told = |pool: &Pool| Pool { endpoints: Vec::new(), ..pool.clone() };
     change.before.map(told) != change.after.map(told)
 }
-
-#[cfg(test)]
-pub(super) mod tests {
-    use waggle_filter::config::{InfoHeaders, PluginConfig, Sessions};
-
-    use super::*;
-    use crate::envoy::{FilterCode, Limits};
-
-    pub(in crate::envoy) fn settings() -> Settings {
-        Settings {
-            http_port: 8080,
-            https_port: 8443,
-            public_http_port: 80,
-            public_https_port: 443,
-            trusted_hops: 0,
-            filter_code: FilterCode::Inline(Vec::new()),
-            filter: PluginConfig {
-                keys: vec![],
-                info_headers: InfoHeaders::Shown,
-                sessions: Sessions::Kept,
-            },
-            server_info: "waggle".into(),
-            limits: Limits::default(),
-        }
-    }
-}

@@ -143,7 +143,7 @@ mod tests {
             .map(|name| route::VirtualHost { name: name.into(), ..misdirected(vec![name.into()]) })
             .into();
         let encoded: Vec<_> = hosts.iter().map(Encoded::new).collect();
-        let settings = crate::envoy::built::tests::settings();
+        let settings = crate::envoy::testing::settings();
         let resource = configuration("http", encoded.iter(), &settings, Scheme::Http);
         let whole = route::RouteConfiguration::decode(&*resource.body.value).unwrap();
         assert_eq!(whole.virtual_hosts, hosts);

@@ -12,24 +12,14 @@ use super::{
 };
 use crate::swarm::{
     MountedSecret, Network, NetworkId, NodeId, Picture, Purpose, Resolution, Scale, SecretId,
-    Service, ServiceId, ServiceName, Task, TaskId, TaskState, Update,
+    Service, ServiceId, ServiceName, Task, TaskId, TaskState,
 };
 
 /// A service of one replica on network `net`, without labels. Its ID is `id-` and its name.
 pub(crate) fn a_service(name: &str) -> Service {
     Service {
-        id: ServiceId::new(format!("id-{name}")),
-        name: ServiceName::new(name),
-        created_at: SystemTime::UNIX_EPOCH,
-        version: 1,
-        labels: [].into(),
-        misplaced_labels: [].into(),
         networks: vec![NetworkId::new("id-net")],
-        resolution: Resolution::VirtualIp,
-        vips: [].into(),
-        secrets: Vec::new(),
-        scale: Scale::Replicated(1),
-        update: Update::Idle,
+        ..crate::swarm::testing::a_service(&format!("id-{name}"), name)
     }
 }
 

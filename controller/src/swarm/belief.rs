@@ -82,29 +82,14 @@ fn doubt(held: &Picture, read: &Picture) -> Option<Doubt> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::time::SystemTime;
-
     use super::*;
-    use crate::swarm::{Resolution, Scale, Service, ServiceId, ServiceName, Update};
+    use crate::swarm::Service;
+    use crate::swarm::testing::a_service;
 
     /// A picture of services by name and version.
     fn picture(services: &[(&str, u64)]) -> Picture {
         let services = services.iter().map(|(name, version)| {
-            let service = Service {
-                id: ServiceId::new(*name),
-                name: ServiceName::new(*name),
-                created_at: SystemTime::UNIX_EPOCH,
-                version: *version,
-                labels: BTreeMap::new(),
-                misplaced_labels: BTreeMap::new(),
-                networks: Vec::new(),
-                resolution: Resolution::VirtualIp,
-                vips: BTreeMap::new(),
-                secrets: Vec::new(),
-                scale: Scale::Replicated(1),
-                update: Update::Idle,
-            };
+            let service = Service { version: *version, ..a_service(name, name) };
             (service.id.clone(), service)
         });
         Picture { services: services.collect(), ..Picture::default() }

@@ -25,139 +25,14 @@ use envoy_types::util::pack_any;
 use prost::{Message, Name};
 use waggle_controller::envoy::limits::AccessLog;
 use waggle_controller::envoy::{FilterCode, Kind, Limits, Resource, Settings, resources};
-use waggle_controller::labels::{
-    Affinity, CookieName, Host, HostPattern, PathPrefix, PoolOptions, RouteOptions,
-};
-use waggle_controller::routing::{
-    Connections, Endpoint, Pool, PoolName, Presence, Route, Routes, SiteRoutes, Target,
-};
-use waggle_controller::swarm::{ServiceId, TaskId};
 use waggle_filter::config::{InfoHeaders, PluginConfig};
 use waggle_tests::program::{filter_module, free_address};
+use waggle_tests::told;
 
-/// The name that a case has in Envoy does not matter; the pool's is in this namespace.
-const POOL: &str = "demo";
+use super::case::Case;
 
-/// A way to do the job, or not to do it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Case {
-    /// Waggle's listener without the filter.
-    Plain,
-    /// The same once more: how far two equal ones are apart.
-    PlainAgain,
-    /// Envoy with its defaults, nothing of Waggle's listener.
-    Bare,
-    /// The same job by Envoy's own filters and formatters.
-    Native,
-    /// A Rust filter that does nothing.
-    Noop,
-    /// One that makes a call of Envoy twenty times in each request.
-    Probe(&'static str),
-    /// A route that needs nothing of the filter.
-    Nothing,
-    /// Five debug headers.
-    Headers,
-    /// A sticky route, debug headers hidden, a client without our cookie.
-    New,
-    /// The same, a client with it.
-    Pinned,
-    /// Debug headers and stickiness, a client without our cookie.
-    HeadersNew,
-    /// The same, a client with it.
-    HeadersPinned,
-    /// The same, more such clients than the filter remembers tokens.
-    HeadersMany,
-}
-
-impl Case {
-    pub(crate) const ALL: [Self; 12] = [
-        Self::Plain,
-        Self::PlainAgain,
-        Self::Bare,
-        Self::Native,
-        Self::Noop,
-        Self::Nothing,
-        Self::Headers,
-        Self::New,
-        Self::Pinned,
-        Self::HeadersNew,
-        Self::HeadersPinned,
-        Self::HeadersMany,
-    ];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "plain: Waggle's listener, no filter",
-            Self::PlainAgain => "the same again",
-            Self::Bare => "Envoy's defaults",
-            Self::Native => "Envoy's own session cookie and formatters",
-            Self::Noop => "a Wasm filter that does nothing",
-            Self::Probe(call) => call,
-            Self::Nothing => "Waggle: a route that needs nothing",
-            Self::Headers => "Waggle: debug headers",
-            Self::New => "Waggle: sticky, new client",
-            Self::Pinned => "Waggle: sticky, pinned client",
-            Self::HeadersNew => "Waggle: both, new client",
-            Self::HeadersPinned => "Waggle: both, pinned client",
-            Self::HeadersMany => "Waggle: both, 8,000 pinned clients in turn",
-        }
-    }
-
-    /// How many clients ask in turn.
-    pub(crate) fn clients(self) -> usize {
-        if self == Self::HeadersMany { 8_000 } else { 1 }
-    }
-
-    /// Whether the client brings the cookie of an earlier answer.
-    pub(crate) fn is_of_known_client(self) -> bool {
-        matches!(self, Self::Native | Self::Pinned | Self::HeadersPinned | Self::HeadersMany)
-    }
-
-    /// Whether each answer sets a cookie.
-    pub(crate) fn sets_cookie(self) -> bool {
-        matches!(self, Self::New | Self::HeadersNew)
-    }
-
-    /// What each answer must carry.
-    pub(crate) fn headers(self) -> &'static [&'static str] {
-        match self {
-            Self::Native
-            | Self::Headers
-            | Self::HeadersNew
-            | Self::HeadersPinned
-            | Self::HeadersMany => &[
-                "x-request-id",
-                "x-proxy-id",
-                "x-server-info",
-                "x-upstream-addr",
-                "x-upstream-response-time",
-            ],
-            _ => &[],
-        }
-    }
-
-    fn info_headers(self) -> InfoHeaders {
-        match self {
-            Self::Headers | Self::HeadersNew | Self::HeadersPinned | Self::HeadersMany => {
-                InfoHeaders::Shown
-            }
-            _ => InfoHeaders::Hidden,
-        }
-    }
-
-    fn affinity(self) -> Result<Affinity> {
-        Ok(match self {
-            Self::New
-            | Self::Pinned
-            | Self::HeadersNew
-            | Self::HeadersPinned
-            | Self::HeadersMany => {
-                Affinity::Cookie(CookieName::parse("session").context("a cookie name")?)
-            }
-            _ => Affinity::None,
-        })
-    }
-}
+/// The pool is named as its service, whose ID is as long in a token as a Swarm's.
+const POOL: &str = "9mnpnzenvg8p8tdbtq4wvbkcz";
 
 /// An Envoy's whole configuration.
 pub(crate) struct Listeners {
@@ -196,7 +71,7 @@ fn of(
     tasks: &[SocketAddr],
 ) -> Result<(listener::Listener, cluster::Cluster)> {
     let name = format!("{case:?}");
-    let routes = routes(case.affinity()?, tasks)?;
+    let routes = told::routes(&[(POOL, case.affinity()?, tasks)])?;
     let told = resources(&routes, &settings(address.port(), case.info_headers())?);
     let mut cluster: cluster::Cluster = find(&told, Kind::Cluster, POOL)?;
     cluster.name.clone_from(&name);
@@ -326,47 +201,14 @@ fn to_cluster(configuration: &mut route::RouteConfiguration, name: &str) {
     }
 }
 
-fn routes(affinity: Affinity, tasks: &[SocketAddr]) -> Result<Routes> {
-    let service = ServiceId::new("9mnpnzenvg8p8tdbtq4wvbkcz");
-    let endpoint = |address: &SocketAddr| Endpoint {
-        address: *address,
-        service: service.clone(),
-        target: Target::Task {
-            task: TaskId::new(address.to_string()),
-            node: None,
-            presence: Presence::Running,
-        },
-    };
-    let pool = Pool {
-        services: [service.clone()].into(),
-        options: PoolOptions { affinity, ..PoolOptions::default() },
-        connections: Connections::Kept,
-        endpoints: tasks.iter().map(endpoint).collect(),
-    };
-    let route = Route { pool: PoolName::new(POOL), options: RouteOptions::default() };
-    let site = SiteRoutes { paths: [(PathPrefix::root(), route)].into(), ..SiteRoutes::default() };
-    let mut routes = Routes::default();
-    routes.sites.insert(Host::Named(HostPattern::parse("bench.local")?), site);
-    routes.pools.insert(PoolName::new(POOL), pool);
-    Ok(routes)
-}
-
 fn settings(http_port: u16, info_headers: InfoHeaders) -> Result<Settings> {
+    let keys = vec!["a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2U=".to_owned()];
+    let filter = PluginConfig { keys, info_headers, ..PluginConfig::default() };
     Ok(Settings {
-        http_port,
-        https_port: 443,
-        public_http_port: 80,
-        public_https_port: 443,
-        trusted_hops: 0,
-        filter_code: FilterCode::InEnvoy(filter_module()?),
-        filter: PluginConfig {
-            keys: vec!["a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2U=".to_owned()],
-            info_headers,
-            ..PluginConfig::default()
-        },
         server_info: waggle_controller::version::server_info(),
         // It costs the same everywhere.
         limits: Limits { access_log: AccessLog::Off, ..Limits::default() },
+        ..told::settings(http_port, filter, FilterCode::InEnvoy(filter_module()?))
     })
 }
 

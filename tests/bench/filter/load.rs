@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::listeners::Case;
+use super::case::Case;
 
 /// Connections that ask at the same time.
 const CONNECTIONS: usize = 16;
@@ -20,7 +20,7 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-
     0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789";
 
 /// What a browser sends.
-const HEAD: &str = "GET /index.html?page=1 HTTP/1.1\r\nhost: bench.local\r\n\
+const HEAD: &str = "GET /index.html?page=1 HTTP/1.1\r\nhost: 9mnpnzenvg8p8tdbtq4wvbkcz.local\r\n\
     user-agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
     accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
     accept-language: en-US,en;q=0.5\r\naccept-encoding: gzip, deflate, br\r\n";

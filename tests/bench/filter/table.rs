@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Sample;
-use super::listeners::Case;
+use super::case::Case;
 
 /// A line a case: medians, against the first.
 pub(crate) fn of(cases: &[Case], samples: &[Vec<Sample>]) -> String {

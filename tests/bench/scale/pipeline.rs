@@ -16,11 +16,12 @@ use waggle_controller::control::{Control, Inlets, Memory, Outlets};
 use waggle_controller::routing::{self, Ledger, Needs, ShareHosts};
 use waggle_controller::swarm::{Freshness, Observed, Picture, Via};
 use waggle_controller::{control, envoy, xds};
-use waggle_filter::config::{InfoHeaders, PluginConfig, Sessions};
+use waggle_filter::config::PluginConfig;
+use waggle_tests::told::{self, NO_FILTER};
+use waggle_tests::usage::{memory, processor_time_of_threads};
 
 use super::client::{self, Heard, Kind};
 use super::picture::{self, REPLICAS};
-use super::process;
 
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_mins(2);
@@ -146,11 +147,11 @@ pub(super) fn measure(services: usize, clients: usize, changes: usize) -> anyhow
     rig.drain();
     let (load, bytes) = rig.load()?;
     std::thread::sleep(Duration::from_millis(500));
-    let before = process::cpu_of_threads("controller")?;
+    let before = processor_time_of_threads("controller")?;
     std::thread::sleep(Duration::from_secs(2));
     let idle =
-        process::cpu_of_threads("controller")?.saturating_sub(before).as_secs_f64() / 2.0 * 100.0;
-    let (rss, _) = process::memory("self")?;
+        processor_time_of_threads("controller")?.saturating_sub(before).as_secs_f64() / 2.0 * 100.0;
+    let rss = memory(std::process::id())?.resident;
     let [endpoints, last, routes] = [endpoints, last, routes].map(Times::new);
     Ok(Row { services, clients, first, endpoints, last, routes, load, bytes, idle, rss })
 }
@@ -287,7 +288,7 @@ impl Rig {
     /// Changes endpoints at a rate. The controller's CPU in percent of a core, and the bytes that a
     /// client hears a change.
     fn load(&mut self) -> anyhow::Result<(f64, usize)> {
-        let (before, began) = (process::cpu_of_threads("controller")?, Instant::now());
+        let (before, began) = (processor_time_of_threads("controller")?, Instant::now());
         let mut changes = 0;
         while began.elapsed() < LOAD {
             let due = began + RATE * changes;
@@ -297,7 +298,7 @@ impl Rig {
             changes += 1;
         }
         std::thread::sleep(Duration::from_secs(1));
-        let spent = process::cpu_of_threads("controller")?.saturating_sub(before);
+        let spent = processor_time_of_threads("controller")?.saturating_sub(before);
         let mut bytes = 0;
         let mut clients = BTreeSet::new();
         while let Ok(heard) = self.heard.try_recv() {
@@ -334,19 +335,5 @@ pub(super) fn routing_settings() -> routing::Settings {
 }
 
 pub(super) fn envoy_settings() -> envoy::Settings {
-    envoy::Settings {
-        http_port: 8080,
-        https_port: 8443,
-        public_http_port: 80,
-        public_https_port: 443,
-        trusted_hops: 0,
-        filter_code: envoy::FilterCode::Inline(b"\0asm\x01\0\0\0".to_vec()),
-        filter: PluginConfig {
-            keys: vec![],
-            info_headers: InfoHeaders::Shown,
-            sessions: Sessions::Kept,
-        },
-        server_info: "waggle".into(),
-        limits: envoy::Limits::default(),
-    }
+    told::settings(8080, PluginConfig::default(), envoy::FilterCode::Inline(NO_FILTER.to_vec()))
 }

@@ -8,11 +8,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use waggle_tests::controller::Controller;
 use waggle_tests::engine::{Engine, Service};
 use waggle_tests::program::free_address;
+use waggle_tests::usage::{Memory, memory, processor_time};
 
 use super::client::{self, Heard, Kind};
 use super::picture::REPLICAS;
 use super::pipeline::{Times, ms};
-use super::process;
 
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_mins(2);
@@ -35,12 +35,12 @@ pub(super) struct Row {
     first: Duration,
     changes: Times,
     idle: f64,
-    memory: (u64, u64),
+    memory: Memory,
 }
 
 impl fmt::Display for Row {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { services, first, changes, idle, memory: (rss, most) } = self;
+        let Self { services, first, changes, idle, memory } = self;
         write!(
             out,
             "| {services} | {} | {} | {} / {} / {} | {idle:.1} % | {} MiB | {} MiB |",
@@ -49,8 +49,8 @@ impl fmt::Display for Row {
             ms(changes.at(50)),
             ms(changes.at(99)),
             ms(changes.at(100)),
-            rss >> 20,
-            most >> 20,
+            memory.resident >> 20,
+            memory.most >> 20,
         )
     }
 }
@@ -82,12 +82,11 @@ pub(super) async fn measure(services: usize, changes: usize) -> anyhow::Result<R
     }
     tokio::time::sleep(CALM).await;
     let id = controller.id().context("the controller has ended")?;
-    let before = process::cpu_of_process(id)?;
+    let before = processor_time(id)?;
     tokio::time::sleep(IDLE).await;
-    let idle = process::cpu_of_process(id)?.saturating_sub(before).as_secs_f64()
-        / IDLE.as_secs_f64()
-        * 100.0;
-    let memory = process::memory(&id.to_string())?;
+    let idle =
+        processor_time(id)?.saturating_sub(before).as_secs_f64() / IDLE.as_secs_f64() * 100.0;
+    let memory = memory(id)?;
     client.abort();
     Ok(Row { services, first, changes: Times::new(times), idle, memory })
 }

@@ -16,10 +16,10 @@ use super::{Scenario, Step, beside};
 use crate::agents::{Agents, Application, Note};
 use crate::engine::{Builder, Engine, State};
 use crate::orchestrator::Orchestrator;
-use crate::program::processor_time;
 use crate::sandbox::run;
 use crate::stage::{APP_PORT, Stage};
 use crate::steady::{Plan, Report, Site, Steady};
+use crate::usage::processor_time;
 
 /// The host and the name of the service that all of it happens to.
 const HOST: &str = "demo.local";

@@ -1,7 +1,6 @@
-use std::time::SystemTime;
-
 use super::*;
-use crate::swarm::{Resolution, Scale, Service, ServiceName, Update};
+use crate::swarm::Service;
+use crate::swarm::testing::a_service;
 
 fn task(id: &str, version: u64, state: TaskState) -> Versioned<Task> {
     let object = Task {
@@ -153,20 +152,8 @@ fn pictures_share_what_neither_the_watch_nor_a_list_changed() {
 #[test]
 fn a_service_that_is_gone_is_less_and_any_other_change_of_one_is_more() {
     let draft = |version, label: &str| {
-        let service = Service {
-            id: ServiceId::new("s"),
-            name: ServiceName::new("demo"),
-            created_at: SystemTime::UNIX_EPOCH,
-            version,
-            labels: [("label".to_owned(), label.to_owned())].into(),
-            misplaced_labels: BTreeMap::new(),
-            networks: Vec::new(),
-            resolution: Resolution::VirtualIp,
-            vips: BTreeMap::new(),
-            secrets: Vec::new(),
-            scale: Scale::Replicated(1),
-            update: Update::Idle,
-        };
+        let labels = [("label".to_owned(), label.to_owned())].into();
+        let service = Service { version, labels, ..a_service("s", "demo") };
         Now::Is(Versioned::new(version, Draft::of(service, &["n"])))
     };
     let network = Network {
