@@ -2,8 +2,8 @@
 # make demo-swarm   the same on a real Swarm in an engine of its own (root on Debian)
 # make test         everything: formatting, lints, unit, wasm, simulated and real Swarm tests
 # make bench        what Waggle costs and what clients lose in updates, in figures (half an hour)
+# make bench-scale  of these, how the controller's work grows with the Swarm (minutes)
 # make fuzz         the filter's parsers under cargo-fuzz, a minute each (needs a nightly Rust)
-# make bench-scale  how the controller's work grows with the Swarm (minutes; prints tables)
 # make images       the controller's, Envoy's and the demo application's images (needs Docker)
 #
 # Tools that are missing are put into target/tools, pinned; nothing else of the machine is changed.
@@ -38,7 +38,8 @@ toolchain:
 # The programs that tests and demo run: controller, filter, demo application, walk-through.
 programs: toolchain
 	$(TOOLS) envoy >/dev/null
-	cargo build --workspace --bins
+	cargo build --package waggle-controller --package waggle-demo --package waggle-tests \
+		--bin waggle --bin waggle-demo --bin walk
 	cargo wasm
 
 # What goes into images must not need a C library.
