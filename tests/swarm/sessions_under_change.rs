@@ -199,8 +199,9 @@ fn clients_leave_their_task_only_when_it_leaves_whatever_changes() -> Result<()>
         let order =
             |order| format!("{update} --update-order {order} --env-add ORDER={order} sticky");
         scene.change("a start-first update", &order("start-first"), 4)?;
-        scene.change("a stop-first update", &order("stop-first"), 4)?;
+        // Before the next update, which leaves a task that nobody had to go to.
         scene.kill_a_task()?;
+        scene.change("a stop-first update", &order("stop-first"), 4)?;
 
         world.create("canary", 2, &format!("{} {STICKY}", routed(HOST)))?;
         scene.end_chapter("a canary joins")?;
