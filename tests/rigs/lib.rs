@@ -6,6 +6,7 @@ pub mod backend;
 pub mod balancer;
 pub mod client;
 pub mod controller;
+pub mod crowd;
 pub mod engine;
 pub mod envoy;
 pub mod frames;
