@@ -1,7 +1,7 @@
 //! Waggle beside Traefik: the same Swarm, application, load and updates for each, in turn.
 //!
 //! ```text
-//! for each run, each contender:   it comes ─▶ a service is created ─▶ two are updated under load ─▶ it goes
+//! for each run, each contender:   it comes ─▶ two services are updated under load ─▶ one is created ─▶ it goes
 //! beside a crowd, each contender: it comes ─▶ nothing happens: what does dockerd use? ─▶ it goes
 //! ```
 
@@ -35,16 +35,17 @@ use world::{Programs, World};
 /// What one run of one contender gave.
 #[derive(Debug)]
 struct Turn {
-    newcomer: Newcomer,
     /// In the order of [`update::SERVICES`].
     updates: Vec<Update>,
+    newcomer: Newcomer,
 }
 
 impl fmt::Display for Turn {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "  {}", self.newcomer)?;
-        let updates = update::SERVICES.iter().zip(&self.updates);
-        updates.into_iter().try_for_each(|(name, update)| write!(out, "\n  {name}: {update}"))
+        for (name, update) in update::SERVICES.iter().zip(&self.updates) {
+            writeln!(out, "  {name}: {update}")?;
+        }
+        write!(out, "  {}", self.newcomer)
     }
 }
 
@@ -89,11 +90,11 @@ fn updates(
             progress.begin(&format!("run {}, {contender}: updates", run + 1), settings.turn(run));
             let turn = world.with(contender, &update::SERVICES, |proxy| {
                 thread::sleep(settings.pause(run));
+                let ending = update::measure(&world, proxy, Duration::from_secs(settings.seconds))?;
                 let newcomer = newcomer::measure(&world, proxy)?;
-                let updates =
-                    update::measure(&world, proxy, Duration::from_secs(settings.seconds))?;
+                let updates = ending.wait()?;
                 world.docker(&format!("service rm {}", newcomer::NAME))?;
-                Ok(Turn { newcomer, updates })
+                Ok(Turn { updates, newcomer })
             });
             let turn = turn.with_context(|| format!("run {}, {contender}", run + 1))?;
             eprintln!("{turn}");
@@ -121,11 +122,13 @@ fn idles(
         let name = contender.map_or_else(|| "nobody".to_owned(), |it| it.to_string());
         progress.begin(&format!("{name}: idle"), settings.rest());
         let measure = || {
-            thread::sleep(idle::CALM);
             (0..settings.runs).map(|_| idle::measure(&world, window)).collect::<Result<Vec<_>>>()
         };
         let measured = match contender {
-            Some(contender) => world.with(contender, &["crowd-1"], |_| measure()),
+            Some(contender) => world.with(contender, &["crowd-1"], |_| {
+                thread::sleep(idle::CALM);
+                measure()
+            }),
             None => measure(),
         };
         let measured = measured.with_context(|| name)?;

@@ -134,7 +134,7 @@ fn create_traefik(world: &World, more: &[&str]) -> Result<()> {
     let create = ["service", "create", "--detach", "--no-resolve-image", "--name", "traefik"]
         .into_iter()
         .chain(["--network", world.network, "--publish", &publish, "--mount", socket])
-        .chain(["--constraint", "node.role==manager", Image::traefik(Path::new("")).name()])
+        .chain(["--constraint", "node.role==manager", Image::TRAEFIK])
         .chain(TRAEFIK)
         .chain([network.as_str()])
         .chain(more.iter().copied());

@@ -40,25 +40,28 @@ pub(super) enum Part {
     Idle,
 }
 
-/// The period by which Traefik reads. Services are created early, midway and late in it: whoever comes
-/// reads first when it comes.
+/// The period by which Traefik reads. Updates begin early, midway and late in it: whoever comes reads
+/// first when it comes.
 const PERIOD: Duration = Duration::from_secs(15);
 
 /// What a contender takes to come and to go; for the estimate of the time that is left.
 const COME_AND_GO: Duration = Duration::from_secs(10);
 
+/// What late answers and a new service take, in the mean.
+const REST: Duration = Duration::from_secs(5);
+
 /// What a Swarm takes until it is there with all images.
 pub(super) const START: Duration = Duration::from_secs(10);
 
 impl Settings {
-    /// Before a service is created in this run.
+    /// Between the coming of a contender and the update, in this run.
     pub(super) fn pause(&self, run: u32) -> Duration {
         PERIOD * (2 * run + 1) / (2 * self.runs.max(1))
     }
 
     /// What a turn takes.
     pub(super) fn turn(&self, run: u32) -> Duration {
-        COME_AND_GO + self.pause(run) + Duration::from_secs(self.seconds + 8)
+        COME_AND_GO + self.pause(run) + Duration::from_secs(self.seconds) + REST
     }
 
     /// What raising the crowd takes.

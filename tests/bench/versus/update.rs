@@ -78,14 +78,22 @@ pub(super) fn prepare(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Updates them under loads of at least so long: what became of each.
-pub(super) fn measure(world: &World, proxy: SocketAddr, least: Duration) -> Result<Vec<Update>> {
+/// Updates that are through, of which some requests may still be waiting for their answers.
+pub(super) struct Ending {
+    commanded: Instant,
+    /// When each load began, and what it will tell.
+    loads: Vec<(Instant, JoinHandle<Result<Report>>)>,
+    took: Vec<Duration>,
+}
+
+/// Updates them under loads of at least so long.
+pub(super) fn measure(world: &World, proxy: SocketAddr, least: Duration) -> Result<Ending> {
     let began = Instant::now();
-    let mut loads = Vec::new();
-    for name in SERVICES {
+    let start = |name| {
         let plan = Plan::new(proxy, [Site::new(&host(name), name)]);
-        loads.push(Steady::start(Plan { rate: RATE, ..plan }));
-    }
+        Steady::start(Plan { rate: RATE, ..plan })
+    };
+    let loads = SERVICES.map(start);
     thread::sleep(MARGIN);
     let commanded = Instant::now();
     for name in SERVICES {
@@ -97,17 +105,20 @@ pub(super) fn measure(world: &World, proxy: SocketAddr, least: Duration) -> Resu
     if began.elapsed() > least + MARGIN {
         thread::sleep(MARGIN);
     }
-    // All at once: the answers that one is still waiting for must not prolong another.
-    let ends: Vec<_> = loads.into_iter().map(|load| (load.began(), in_background(load))).collect();
-    let updates = ends.into_iter().zip(took).map(|((began, end), took)| {
-        let report = end.join().map_err(|_| anyhow!("the end of a load has panicked"))??;
-        Ok(Update::new(&report, commanded.duration_since(began), took))
-    });
-    updates.collect()
+    let end = |load: Steady| (load.began(), thread::spawn(move || load.end()));
+    Ok(Ending { commanded, loads: loads.into_iter().map(end).collect(), took })
 }
 
-fn in_background(load: Steady) -> JoinHandle<Result<Report>> {
-    thread::spawn(move || load.end())
+impl Ending {
+    /// Waits for the last answers: what became of each update, in the order of [`SERVICES`].
+    pub(super) fn wait(self) -> Result<Vec<Update>> {
+        let Self { commanded, loads, took } = self;
+        let updates = loads.into_iter().zip(took).map(|((began, load), took)| {
+            let report = load.join().map_err(|_| anyhow!("the end of a load has panicked"))??;
+            Ok(Update::new(&report, commanded.duration_since(began), took))
+        });
+        updates.collect()
+    }
 }
 
 /// How long a service's last update took; an error until it is through.

@@ -28,6 +28,9 @@ pub struct Image {
 }
 
 impl Image {
+    /// The name of [`Image::traefik`].
+    pub const TRAEFIK: &'static str = "traefik:v3.7.15";
+
     /// `waggle/demo`: the demo application.
     pub fn demo() -> Self {
         Self {
@@ -87,10 +90,10 @@ impl Image {
         })
     }
 
-    /// `traefik:v3.7.15`: a Traefik binary, which is linked to nothing.
+    /// A Traefik binary, which is linked to nothing.
     pub fn traefik(binary: &Path) -> Self {
         Self {
-            name: "traefik:v3.7.15",
+            name: Self::TRAEFIK,
             files: [("/traefik".into(), binary.into())].into(),
             settings: vec!["ENTRYPOINT [\"/traefik\"]"],
             made_by: "tests/tools.sh traefik",
