@@ -30,7 +30,7 @@ pub(crate) struct Line {
 }
 
 /// The size of a panel, and the height of the legend, in pixels.
-const PANEL: (u32, u32) = (400, 240);
+const PANEL: (u32, u32) = (420, 240);
 const LEGEND: u32 = 28;
 
 /// Axes and text: as far from white as from black. There is no ground: the page's own shows.
@@ -102,7 +102,7 @@ fn draw_panel(panel: &Panel, area: &Area<'_>) -> Result<()> {
 }
 
 fn draw_legend(lines: &[Line], area: &Area<'_>) -> Result<()> {
-    let text = (FONT, 14).into_font().color(&INK);
+    let text = (FONT, 13).into_font().color(&INK);
     let places = area.split_evenly((1, lines.len().max(1)));
     for (place, (line, area)) in lines.iter().zip(places).enumerate() {
         let sample = vec![(12, 10), (36, 10)];

@@ -66,7 +66,7 @@ impl Settings {
 
     /// What raising the crowd takes.
     pub(super) fn crowd(&self) -> Duration {
-        Duration::from_millis(600) * u32::try_from(self.services).unwrap_or(u32::MAX)
+        Duration::from_millis(300) * u32::try_from(self.services).unwrap_or(u32::MAX)
     }
 
     /// What the measurements of one contender at rest take.

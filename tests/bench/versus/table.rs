@@ -10,8 +10,8 @@ use crate::median::median;
 /// What clients saw of updates.
 pub(super) fn updates(turns: &Turns) -> String {
     let mut text = String::from(
-        "| update | proxy | failed | of | from first to last failure, s | p99 of the others, ms | the update took, s |\n\
-         |---|---|---|---|---|---|---|\n",
+        "| update | proxy | failed | of | from first to last failure, s | p99 of the others, ms | sent late, p99, ms | the update took, s |\n\
+         |---|---|---|---|---|---|---|---|\n",
     );
     for (place, name) in update::SERVICES.iter().enumerate() {
         for (contender, turns) in turns {
@@ -19,11 +19,12 @@ pub(super) fn updates(turns: &Turns) -> String {
             let asked: Vec<String> = updates().map(|it| it.asked.to_string()).collect();
             let _infallible = writeln!(
                 text,
-                "| {name} | {contender} | {} | {} | {} | {} | {} |",
+                "| {name} | {contender} | {} | {} | {} | {} | {} | {} |",
                 spread(updates().map(|it| count(it.failed.len())), 0),
                 asked.join(", "),
                 spread(updates().map(super::Update::window), 1),
                 spread(updates().map(|it| it.p99.as_secs_f64() * 1e3), 1),
+                spread(updates().map(|it| it.late.as_secs_f64() * 1e3), 1),
                 spread(updates().map(|it| it.took.as_secs_f64()), 1),
             );
         }

@@ -39,6 +39,8 @@ pub(super) struct Update {
     account: String,
     /// What 99 of 100 of the others did not exceed.
     pub(super) p99: Duration,
+    /// How late 99 of 100 requests were sent at most: what a busy machine adds to the others' times.
+    pub(super) late: Duration,
     /// How long Swarm took.
     pub(super) took: Duration,
 }
@@ -51,6 +53,7 @@ impl Update {
             failed: report.failures.iter().map(|failure| since(failure.at)).collect(),
             account: report.to_string(),
             p99: Report::per_mille(&report.times, 990),
+            late: Report::per_mille(&report.late, 990),
             took,
         }
     }
