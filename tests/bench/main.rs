@@ -1,7 +1,10 @@
 //! `bench`: what Waggle costs and what it loses, measured beside the alternatives, and how that grows.
 
 mod filter;
+mod median;
+mod plot;
 mod scale;
+mod versus;
 
 use clap::{Parser, Subcommand};
 use waggle_tests::scenarios;
@@ -30,6 +33,8 @@ enum What {
     },
     /// How the controller's work grows with the Swarm and with the number of Envoys.
     Scale(scale::Settings),
+    /// Waggle beside Traefik, on one real Swarm.
+    Versus(versus::Settings),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -38,6 +43,7 @@ fn main() -> anyhow::Result<()> {
         What::Memory { requests } => filter::memory(requests),
         What::Updates { seconds } => updates(seconds),
         What::Scale(settings) => scale::run(&settings),
+        What::Versus(settings) => versus::run(settings),
     }
 }
 

@@ -123,6 +123,19 @@ impl Engine {
         serde_json::from_str(&answer).with_context(|| format!("GET {path} answered {answer}"))
     }
 
+    /// Posts to the engine's API, such as to `/services/create`.
+    ///
+    /// # Errors
+    ///
+    /// If the engine refuses, with what it says; or if it answers something else than a `T`.
+    pub fn post<T: DeserializeOwned>(&self, path: &str, body: &serde_json::Value) -> Result<T> {
+        let answer = run(Command::new("curl")
+            .args(["--silent", "--show-error", "--fail-with-body", "--unix-socket", SOCKET])
+            .args(["--header", "content-type: application/json", "--data", &body.to_string()])
+            .arg(format!("http://docker{path}")))?;
+        serde_json::from_str(&answer).with_context(|| format!("POST {path} answered {answer}"))
+    }
+
     /// Imports an image.
     ///
     /// # Errors
@@ -141,7 +154,7 @@ impl Engine {
         self.wanted_tasks(&json!({ "service": [service], "desired-state": ["running"] }))
     }
 
-    pub(super) fn wanted_tasks(&self, filters: &serde_json::Value) -> Result<Vec<Task>> {
+    pub(crate) fn wanted_tasks(&self, filters: &serde_json::Value) -> Result<Vec<Task>> {
         let tasks: Vec<EngineTask> = self.get("/tasks", filters)?;
         Ok(tasks.into_iter().map(Task::from).collect())
     }

@@ -28,6 +28,9 @@ pub struct Image {
 }
 
 impl Image {
+    /// The name of [`Image::traefik`].
+    pub const TRAEFIK: &'static str = "traefik:v3.7.15";
+
     /// `waggle/demo`: the demo application.
     pub fn demo() -> Self {
         Self {
@@ -85,6 +88,16 @@ impl Image {
             settings: vec!["CMD [\"envoy\"]"],
             made_by: "tests/tools.sh envoy",
         })
+    }
+
+    /// A Traefik binary, which is linked to nothing.
+    pub fn traefik(binary: &Path) -> Self {
+        Self {
+            name: Self::TRAEFIK,
+            files: [("/traefik".into(), binary.into())].into(),
+            settings: vec!["ENTRYPOINT [\"/traefik\"]"],
+            made_by: "tests/tools.sh traefik",
+        }
     }
 
     /// Its name, with the tag where that is not `latest`.
