@@ -19,10 +19,11 @@ const UPSTREAM_HEADERS: [&str; 2] = [info::UPSTREAM_ADDR, info::UPSTREAM_RESPONS
 /// The debug headers that are the same on every response.
 const PROXY_HEADERS: [&str; 2] = ["x-proxy-id", "x-server-info"];
 
-/// Keeps a client's request ID where it is well-formed, and makes another where it is not. Without
-/// one, Envoy makes one later. The look-up of the header without a name fails, and that is "neither
-/// this": Envoy would print a `null`.
-const REQUEST_ID: &str = r#"%COALESCE({"operators":[{"command":"CEL","param":"size(request.headers['x-request-id']) <= 128 && request.headers['x-request-id'].matches('^[0-9A-Za-z._-]+$') ? request.headers['x-request-id'] : request.headers['']"},"UNIQUE_ID"]})%"#;
+/// Keeps a client's request ID where it is well-formed, and makes another where it is not. Where there
+/// is none the expression is empty and changes nothing: Envoy makes one later. That is looked at first,
+/// since most requests have none, and a look-up that fails costs twice the rest. The look-up of the
+/// header without a name does fail, and that is "not well-formed": Envoy would print a `null`.
+const REQUEST_ID: &str = r#"%COALESCE({"operators":[{"command":"CEL","param":"!('id' in request) ? '' : size(request.id) <= 128 && request.id.matches('^[0-9A-Za-z._-]+$') ? request.id : request.headers['']"},"UNIQUE_ID"]})%"#;
 
 /// What happens to a request's headers before any filter sees them.
 pub(super) fn early_mutations(settings: &Settings) -> Vec<HeaderMutation> {
