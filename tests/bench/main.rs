@@ -1,7 +1,10 @@
 //! `bench`: what Waggle costs and what it loses, measured beside the alternatives, and how that grows.
 
+mod change;
 mod filter;
+mod members;
 mod scale;
+mod times;
 
 use clap::{Parser, Subcommand};
 use waggle_tests::scenarios;
@@ -28,6 +31,8 @@ enum What {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
+    /// How long a change of the Swarm takes until Envoy uses it, on a real one.
+    Change(change::Arguments),
     /// How the controller's work grows with the Swarm and with the number of Envoys.
     Scale(scale::Settings),
 }
@@ -37,6 +42,7 @@ fn main() -> anyhow::Result<()> {
         What::Filter(arguments) => filter::run(&arguments),
         What::Memory { requests } => filter::memory(requests),
         What::Updates { seconds } => updates(seconds),
+        What::Change(arguments) => change::run(&arguments),
         What::Scale(settings) => scale::run(&settings),
     }
 }
