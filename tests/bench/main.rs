@@ -2,9 +2,12 @@
 
 mod change;
 mod filter;
+mod median;
 mod members;
+mod plot;
 mod scale;
 mod times;
+mod versus;
 
 use clap::{Parser, Subcommand};
 use waggle_tests::scenarios;
@@ -35,6 +38,8 @@ enum What {
     Change(change::Arguments),
     /// How the controller's work grows with the Swarm and with the number of Envoys.
     Scale(scale::Settings),
+    /// Waggle beside Traefik, on one real Swarm.
+    Versus(versus::Settings),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -44,6 +49,7 @@ fn main() -> anyhow::Result<()> {
         What::Updates { seconds } => updates(seconds),
         What::Change(arguments) => change::run(&arguments),
         What::Scale(settings) => scale::run(&settings),
+        What::Versus(settings) => versus::run(settings),
     }
 }
 

@@ -27,4 +27,5 @@ pub mod tls;
 pub mod tokens;
 pub mod told;
 pub mod usage;
+pub mod wait;
 pub mod websocket;

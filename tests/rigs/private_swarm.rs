@@ -24,6 +24,7 @@ use crate::sandbox::{self, run};
 
 mod engine;
 mod image;
+mod stack;
 mod vips;
 
 pub use engine::{Engine, Task};

@@ -36,6 +36,22 @@ pub fn running_time(process: u32) -> anyhow::Result<Duration> {
     Ok(Duration::from_nanos(sum))
 }
 
+/// The processes of this name that a process has started and that run.
+pub fn children(process: u32, name: &str) -> anyhow::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        // One that has ended meanwhile has none.
+        let own = std::fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
+        for child in own.split_whitespace() {
+            let called = std::fs::read_to_string(format!("/proc/{child}/comm"));
+            if called.is_ok_and(|called| called.trim_end() == name) {
+                found.push(child.parse()?);
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Memory of a process, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Memory {

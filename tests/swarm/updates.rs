@@ -1,10 +1,9 @@
 //! Updates on a real Swarm under load: what the scenarios of the simulated engine claim.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 use waggle_tests::steady::{Failure, Method, Plan, Report, Site, Steady};
 
 use crate::modes::routed;
@@ -29,8 +28,7 @@ fn under_load(
     world.create(NAME, replicas, &format!("{} {options}", routed("app.local")))?;
     wait("it answers", || Ok((world.get("app.local", "/ping")?.status == 200).then_some(())))?;
     // Straight to Envoy: before its published port the engine puts a relay, which is not ours to test.
-    let bridge = world.docker("network inspect docker_gwbridge")?;
-    let proxy = SocketAddr::new(in_bridge(&bridge, &world.container(ENVOY)?)?, 80);
+    let proxy = SocketAddr::new(world.swarm.bridge_address(&world.container(ENVOY)?)?, 80);
     let plan = Plan { rate: RATE, ..Plan::new(proxy, [Site::new("app.local", NAME)]) };
     let load = Steady::start(plan);
     let asked = |most: Duration| {
@@ -43,16 +41,6 @@ fn under_load(
     println!("{report}");
     taken.with_context(|| format!("under load: {report}"))?;
     Ok(report)
-}
-
-/// A container's address on the bridge of which this text tells.
-fn in_bridge(bridge: &str, container: &str) -> Result<IpAddr> {
-    let bridge: Value = serde_json::from_str(bridge)?;
-    let containers = bridge[0]["Containers"].as_object().context("no containers on the bridge")?;
-    let mut own = containers.iter().filter(|(id, _)| id.starts_with(container));
-    let (_, own) = own.next().with_context(|| format!("{container} is not on {bridge:#}"))?;
-    let address = own["IPv4Address"].as_str().and_then(|it| it.split('/').next());
-    Ok(address.context("no address")?.parse()?)
 }
 
 /// Waits until an update is through and nothing is left of the tasks that it replaced.

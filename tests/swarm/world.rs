@@ -2,14 +2,12 @@
 //! and by HTTP.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use waggle_tests::client::{Answer, Client, Jar};
@@ -17,6 +15,8 @@ use waggle_tests::controller::{endpoints, problem_codes, service};
 use waggle_tests::envoy;
 use waggle_tests::private_swarm::{Image, PrivateSwarm, Task, VipForwarding};
 use waggle_tests::sandbox::run;
+
+pub(crate) use waggle_tests::wait::{wait, wait_for};
 
 /// Where applications listen in their containers.
 pub(crate) const APP_PORT: u16 = 8080;
@@ -26,8 +26,6 @@ pub(crate) const APPS: &str = "waggle-apps";
 const CONTROLLER: &str = "waggle_controller";
 /// The service that runs the proxies.
 pub(crate) const ENVOY: &str = "waggle_envoy";
-/// How long anything that is waited for may take.
-const DEADLINE: Duration = Duration::from_secs(30);
 /// How long a request may take.
 const ANSWER: Duration = Duration::from_secs(10);
 
@@ -64,11 +62,9 @@ pub(crate) fn on_stack(test: impl FnOnce(&World) -> Result<()>) -> Result<()> {
 fn deploy(swarm: &PrivateSwarm, example: &str, stack: &str) -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("examples");
     let file = folder.join(example).with_extension("yml");
-    let deploy = ["stack", "deploy", "--resolve-image", "never", "--compose-file"];
-    let arguments = deploy.iter().map(OsStr::new).chain([file.as_os_str(), OsStr::new(stack)]);
     // The tests' clients ask for health every 200 ms, and leave connections open.
     let drain = [("WAGGLE_DRAIN_NOTICE", "1"), ("WAGGLE_DRAIN_WAIT", "2")];
-    run(swarm.client().envs(drain).args(arguments)).map(drop)
+    swarm.deploy(stack, &[&file], &drain)
 }
 
 impl World {
@@ -306,29 +302,4 @@ pub(crate) fn upstream(answer: &Answer) -> String {
 pub(crate) fn metadata(answer: &Answer) -> String {
     let answer = answer.json().unwrap_or_default();
     answer["metadata"].as_str().unwrap_or_default().to_owned()
-}
-
-/// Waits until something is there. An error does not end the wait: it is told if it stays.
-pub(crate) fn wait<T>(what: &str, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    wait_for(DEADLINE, what, look)
-}
-
-/// The same, for what takes its time.
-pub(crate) fn wait_for<T>(
-    most: Duration,
-    what: &str,
-    mut look: impl FnMut() -> Result<Option<T>>,
-) -> Result<T> {
-    let deadline = Instant::now() + most;
-    loop {
-        let seen = look();
-        if let Ok(Some(found)) = seen {
-            return Ok(found);
-        }
-        if Instant::now() > deadline {
-            let last = seen.err().map(|error| format!(": {error:#}")).unwrap_or_default();
-            bail!("not within {most:?}: {what}{last}");
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::Sample;
 use super::case::Case;
+use crate::median::median;
 
 /// A line a case: medians, against the first.
 pub(crate) fn of(cases: &[Case], samples: &[Vec<Sample>]) -> String {
@@ -26,15 +27,4 @@ pub(crate) fn of(cases: &[Case], samples: &[Vec<Sample>]) -> String {
         );
     }
     text
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match (values.get(middle.saturating_sub(1)), values.get(middle)) {
-        (Some(low), Some(high)) if values.len().is_multiple_of(2) => f64::midpoint(*low, *high),
-        (_, Some(middle)) => *middle,
-        _ => f64::NAN,
-    }
 }

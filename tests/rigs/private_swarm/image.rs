@@ -87,6 +87,16 @@ impl Image {
         })
     }
 
+    /// `traefik:v3.7.15`: a Traefik binary, which is linked to nothing.
+    pub fn traefik(binary: &Path) -> Self {
+        Self {
+            name: "traefik:v3.7.15",
+            files: [("/traefik".into(), binary.into())].into(),
+            settings: vec!["ENTRYPOINT [\"/traefik\"]"],
+            made_by: "tests/tools.sh traefik",
+        }
+    }
+
     /// Its name, with the tag where that is not `latest`.
     pub fn name(&self) -> &'static str {
         self.name

@@ -1,0 +1,134 @@
+//! Lines over a plane, as an SVG file that reads on a light and on a dark background.
+
+use std::ops::Range;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+/// A plane with its lines.
+#[derive(Debug, Clone)]
+pub(crate) struct Panel {
+    /// What stands above it.
+    pub(crate) title: String,
+    /// What the horizontal axis tells, with its unit.
+    pub(crate) x: String,
+    /// What the vertical axis tells, with its unit.
+    pub(crate) y: String,
+    /// Drawn in this order, the first one widest: of lines that lie on each other, all are seen.
+    pub(crate) lines: Vec<Line>,
+}
+
+/// A line, whose points are joined as they come.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    /// What the legend calls it.
+    pub(crate) name: String,
+    /// Its points.
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+/// The size of a panel, and the height of the legend, in pixels.
+const PANEL: (u32, u32) = (400, 240);
+const LEGEND: u32 = 28;
+
+/// Axes and text: as far from white as from black. There is no ground: the page's own shows.
+const INK: RGBColor = RGBColor(128, 136, 145);
+const GRID: RGBAColor = RGBAColor(128, 136, 145, 0.3);
+
+/// Colours that differ for the colour-blind too, in the order of the lines.
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(58, 134, 224),
+    RGBColor(38, 166, 110),
+    RGBColor(213, 94, 0),
+    RGBColor(214, 92, 160),
+    RGBColor(178, 140, 20),
+    RGBColor(128, 136, 145),
+];
+
+const FONT: &str = "sans-serif";
+
+/// Draws panels side by side, with one legend: lines of the same place have the same name in each.
+///
+/// # Errors
+///
+/// If there is no line at all, or the file cannot be written.
+pub(crate) fn draw(file: &Path, panels: &[Panel]) -> Result<()> {
+    let count = u32::try_from(panels.len())?;
+    let legend = &panels.first().context("a plot has panels")?.lines;
+    let size = (PANEL.0 * count, PANEL.1 + LEGEND);
+    let area = SVGBackend::new(file, size).into_drawing_area();
+    let (planes, below) = area.split_vertically(PANEL.1);
+    for (panel, area) in panels.iter().zip(planes.split_evenly((1, panels.len()))) {
+        draw_panel(panel, &area)?;
+    }
+    draw_legend(legend, &below)?;
+    area.present().with_context(|| format!("write {}", file.display()))
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+fn draw_panel(panel: &Panel, area: &Area<'_>) -> Result<()> {
+    let points = || panel.lines.iter().flat_map(|line| &line.points);
+    let xs = extent(points().map(|point| point.0));
+    let ys = extent(points().map(|point| point.1).chain([0.0, 1.0]));
+    let top = ys.end + (ys.end - ys.start) * 0.05;
+    let mut chart = ChartBuilder::on(area)
+        .margin(8)
+        .caption(&panel.title, (FONT, 16).into_font().color(&INK))
+        .x_label_area_size(36)
+        .y_label_area_size(48)
+        .build_cartesian_2d(xs, ys.start..top)?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID)
+        .axis_style(INK)
+        .label_style((FONT, 13).into_font().color(&INK))
+        .x_desc(&panel.x)
+        .y_desc(&panel.y)
+        .x_labels(8)
+        .y_labels(5)
+        .x_label_formatter(&|value| short(*value))
+        .y_label_formatter(&|value| short(*value))
+        .draw()?;
+    for (place, line) in panel.lines.iter().enumerate() {
+        let style = style(place, panel.lines.len());
+        chart.draw_series(LineSeries::new(line.points.iter().copied(), style))?;
+    }
+    Ok(())
+}
+
+fn draw_legend(lines: &[Line], area: &Area<'_>) -> Result<()> {
+    let text = (FONT, 14).into_font().color(&INK);
+    let places = area.split_evenly((1, lines.len().max(1)));
+    for (place, (line, area)) in lines.iter().zip(places).enumerate() {
+        let sample = vec![(12, 10), (36, 10)];
+        area.draw(&PathElement::new(sample, style(place, lines.len())))?;
+        area.draw(&Text::new(line.name.as_str(), (42, 4), text.clone()))?;
+    }
+    Ok(())
+}
+
+/// The line of a place among so many.
+fn style(place: usize, count: usize) -> ShapeStyle {
+    let colour = COLOURS.iter().cycle().nth(place).copied().unwrap_or(INK);
+    let width = u32::try_from(count.saturating_sub(place)).unwrap_or(1);
+    colour.stroke_width(width + 1)
+}
+
+fn extent(values: impl Iterator<Item = f64>) -> Range<f64> {
+    let (least, most) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), value| {
+        (least.min(value), most.max(value))
+    });
+    if least < most { least..most } else { 0.0..1.0 }
+}
+
+/// A number without the zeros behind its point.
+fn short(value: f64) -> String {
+    let text = format!("{value:.2}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
+}
