@@ -11,12 +11,13 @@
 //! begins with the write that makes it true in the Swarm's store, and ends with the first answer of
 //! Envoy's that shows it: time for which nobody but us is to blame, and our looking.
 
+mod figure;
 mod record;
 mod rounds;
 mod store;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
@@ -38,9 +39,9 @@ pub(crate) struct Arguments {
     /// How the controller hears of them
     #[arg(long, value_enum, value_delimiter = ',', default_value = "polled,pushed")]
     sources: Vec<Source>,
-    /// A file for each change's time: source, direction, milliseconds
-    #[arg(long)]
-    samples: Option<PathBuf>,
+    /// The folder of the plot
+    #[arg(long, default_value_os_t = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("docs"))]
+    plots: PathBuf,
 }
 
 /// How the controller hears of changes.
@@ -94,9 +95,5 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     println!("{}", table::head(crowd));
     rows.iter().for_each(|row| println!("{row}"));
-    if let Some(file) = &arguments.samples {
-        std::fs::write(file, table::samples(&rows))
-            .with_context(|| format!("{}", file.display()))?;
-    }
-    Ok(())
+    figure::draw(&arguments.plots, &rows)
 }

@@ -14,10 +14,47 @@ pub(crate) struct Panel {
     pub(crate) title: String,
     /// What the horizontal axis tells, with its unit.
     pub(crate) x: String,
+    /// How the horizontal axis counts.
+    pub(crate) x_scale: Scale,
     /// What the vertical axis tells, with its unit.
     pub(crate) y: String,
     /// Drawn in this order, the first one widest: of lines that lie on each other, all are seen.
     pub(crate) lines: Vec<Line>,
+}
+
+/// How an axis counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// In equal steps.
+    Linear,
+    /// In powers of ten; its values are above zero.
+    Logarithmic,
+}
+
+impl Scale {
+    /// Where a value is drawn.
+    fn place(self, value: f64) -> f64 {
+        match self {
+            Self::Linear => value,
+            Self::Logarithmic => value.max(f64::MIN_POSITIVE).log10(),
+        }
+    }
+
+    /// The value that is drawn there.
+    fn value(self, place: f64) -> f64 {
+        match self {
+            Self::Linear => place,
+            Self::Logarithmic => 10_f64.powf(place),
+        }
+    }
+
+    /// How many values are written beside an axis. Whole powers are, and nothing between.
+    fn labels(self) -> usize {
+        match self {
+            Self::Linear => 8,
+            Self::Logarithmic => 4,
+        }
+    }
 }
 
 /// A line, whose points are joined as they come.
@@ -71,7 +108,8 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 fn draw_panel(panel: &Panel, area: &Area<'_>) -> Result<()> {
     let points = || panel.lines.iter().flat_map(|line| &line.points);
-    let xs = extent(points().map(|point| point.0));
+    let scale = panel.x_scale;
+    let xs = extent(points().map(|point| scale.place(point.0)));
     let ys = extent(points().map(|point| point.1).chain([0.0, 1.0]));
     let top = ys.end + (ys.end - ys.start) * 0.05;
     let mut chart = ChartBuilder::on(area)
@@ -89,14 +127,15 @@ fn draw_panel(panel: &Panel, area: &Area<'_>) -> Result<()> {
         .label_style((FONT, 13).into_font().color(&INK))
         .x_desc(&panel.x)
         .y_desc(&panel.y)
-        .x_labels(8)
+        .x_labels(scale.labels())
         .y_labels(5)
-        .x_label_formatter(&|value| short(*value))
+        .x_label_formatter(&|place| short(scale.value(*place)))
         .y_label_formatter(&|value| short(*value))
         .draw()?;
     for (place, line) in panel.lines.iter().enumerate() {
         let style = style(place, panel.lines.len());
-        chart.draw_series(LineSeries::new(line.points.iter().copied(), style))?;
+        let places = line.points.iter().map(|(x, y)| (scale.place(*x), *y));
+        chart.draw_series(LineSeries::new(places, style))?;
     }
     Ok(())
 }

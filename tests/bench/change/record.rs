@@ -15,8 +15,15 @@ pub(super) struct Sample {
     pub(super) direction: Direction,
     /// From the store's stamp to Envoy's use.
     pub(super) took: Duration,
-    /// From the store's stamp to the word of our own watch; the rest is not the store's.
-    pub(super) told: Duration,
+    /// From the store's stamp to the word of our own watch, which comes with the commit.
+    pub(super) committed: Duration,
+}
+
+impl Sample {
+    /// From the commit to Envoy's use: what is not the store's.
+    pub(super) fn after_commit(&self) -> Duration {
+        self.took.saturating_sub(self.committed)
+    }
 }
 
 /// All that was told so far.
@@ -71,7 +78,7 @@ impl Record {
             Some(Sample {
                 direction: write.direction,
                 took: between(write.stamped, *shown),
-                told: between(write.stamped, write.heard),
+                committed: between(write.stamped, write.heard),
             })
         };
         self.writes.iter().filter_map(sample).collect()

@@ -1,10 +1,11 @@
 //! Changes → the table, in Markdown.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::time::Duration;
 
 use waggle_tests::crowd::Crowd;
 
+use super::record::Sample;
 use super::rounds::Measured;
 use super::{Direction, Source};
 use crate::times::{Times, ms};
@@ -15,7 +16,8 @@ pub(super) struct Row {
     source: Source,
     direction: Direction,
     took: Times,
-    told: Times,
+    /// The same from the commit on.
+    committed: Times,
     gaps: Times,
 }
 
@@ -31,23 +33,9 @@ pub(super) fn head(crowd: Crowd) -> String {
     format!(
         "{services} services around, {running} of them with a task that runs.\n\n\
          | source | direction | changes | p50 | p99 | max | goal | met | \
-         of it until the store's own watch told, p50 / p99 | Envoy asked each, p50 / p99 |\n\
+         from the commit on, p50 / p99 / max | Envoy asked each, p50 / p99 |\n\
          |---|---|---:|---:|---:|---:|---|---|---:|---:|"
     )
-}
-
-/// Each change's time, for those who draw it.
-pub(super) fn samples(rows: &[Row]) -> String {
-    let mut text = "source,direction,milliseconds\n".to_owned();
-    for row in rows {
-        let (source, direction) = (row.source.name(), row.direction.name());
-        for took in row.took.all() {
-            let took = took.as_secs_f64() * 1000.0;
-            // Writing to a string does not fail.
-            let _written = writeln!(text, "{source},{direction},{took:.3}");
-        }
-    }
-    text
 }
 
 impl Row {
@@ -59,10 +47,25 @@ impl Row {
                 source,
                 direction,
                 took: Times::new(own().map(|sample| sample.took).collect()),
-                told: Times::new(own().map(|sample| sample.told).collect()),
+                committed: Times::new(own().map(Sample::after_commit).collect()),
                 gaps: Times::new(measured.gaps.clone()),
             }
         })
+    }
+
+    /// Its source.
+    pub(super) fn source(&self) -> Source {
+        self.source
+    }
+
+    /// Its direction.
+    pub(super) fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// The times of its changes.
+    pub(super) fn took(&self) -> &Times {
+        &self.took
     }
 
     fn goal(&self) -> Goal {
@@ -96,11 +99,11 @@ impl fmt::Display for Goal {
 
 impl fmt::Display for Row {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { source, direction, took, told, gaps } = self;
+        let Self { source, direction, took, committed, gaps } = self;
         let goal = self.goal();
         write!(
             out,
-            "| {} | {} | {} | {} | {} | {} | {goal} | {} | {} / {} | {} / {} |",
+            "| {} | {} | {} | {} | {} | {} | {goal} | {} | {} / {} / {} | {} / {} |",
             source.name(),
             direction.name(),
             took.count(),
@@ -108,8 +111,9 @@ impl fmt::Display for Row {
             ms(took.at(99)),
             ms(took.at(100)),
             if goal.is_met(took) { "yes" } else { "NO" },
-            ms(told.at(50)),
-            ms(told.at(99)),
+            ms(committed.at(50)),
+            ms(committed.at(99)),
+            ms(committed.at(100)),
             ms(gaps.at(50)),
             ms(gaps.at(99)),
         )
