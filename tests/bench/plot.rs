@@ -40,15 +40,18 @@ impl Scale {
         }
     }
 
-    /// The value that is drawn there.
-    fn value(self, place: f64) -> f64 {
+    /// What is written there: of powers, whole ones.
+    fn label(self, place: f64) -> String {
         match self {
-            Self::Linear => place,
-            Self::Logarithmic => 10_f64.powf(place),
+            Self::Linear => short(place),
+            Self::Logarithmic if (place - place.round()).abs() < 0.01 => {
+                short(10_f64.powf(place.round()))
+            }
+            Self::Logarithmic => String::new(),
         }
     }
 
-    /// How many values are written beside an axis. Whole powers are, and nothing between.
+    /// How many places of an axis may have a label.
     fn labels(self) -> usize {
         match self {
             Self::Linear => 8,
@@ -129,7 +132,7 @@ fn draw_panel(panel: &Panel, area: &Area<'_>) -> Result<()> {
         .y_desc(&panel.y)
         .x_labels(scale.labels())
         .y_labels(5)
-        .x_label_formatter(&|place| short(scale.value(*place)))
+        .x_label_formatter(&|place| scale.label(*place))
         .y_label_formatter(&|value| short(*value))
         .draw()?;
     for (place, line) in panel.lines.iter().enumerate() {

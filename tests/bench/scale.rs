@@ -33,8 +33,7 @@ pub(crate) struct Settings {
     behind_sockets: Vec<usize>,
 }
 
-/// How many changes are measured at most where they are polled: each takes a good part of a second,
-/// and in a big Swarm some seconds.
+/// How many changes are measured at most where they are polled.
 const POLLED_CHANGES: usize = 30;
 
 /// Measures, prints tables, and tells on stderr where it is.

@@ -19,6 +19,10 @@ use crate::times::{Times, ms};
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_mins(2);
 
+/// How long changes are measured at most: where they are polled, each takes a good part of a second,
+/// and in a big Swarm many.
+const LONGEST: Duration = Duration::from_mins(2);
+
 /// Between two changes that are pushed. Where they are polled, that makes no difference.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -93,8 +97,11 @@ pub(super) async fn measure(
     let mut rig = Rig::start(services, source).await?;
     let first = rig.complete().await?;
     rig.settle().await?;
-    let mut times = Vec::new();
+    let (mut times, began) = (Vec::new(), Instant::now());
     for change in 0..changes {
+        if began.elapsed() > LONGEST {
+            break;
+        }
         tokio::time::sleep(PAUSE).await;
         times.push(rig.change(change).await?);
     }
