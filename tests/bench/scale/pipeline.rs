@@ -4,9 +4,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use waggle_tests::usage::processor_time_of_threads;
+
 use super::client::Kind;
 use super::picture::REPLICAS;
-use super::rig::{Rig, processor_share};
+use super::rig::Rig;
 use crate::times::{Times, ms};
 
 /// Between two changes of endpoints that are measured one by one.
@@ -108,4 +110,12 @@ pub(super) fn measure(services: usize, clients: usize, changes: usize) -> anyhow
         envoy_ready,
         in_envoy,
     })
+}
+
+/// The controller's CPU over some time, in percent of a core.
+fn processor_share(over: Duration) -> anyhow::Result<f64> {
+    let before = processor_time_of_threads("controller")?;
+    std::thread::sleep(over);
+    let spent = processor_time_of_threads("controller")?.saturating_sub(before);
+    Ok(spent.as_secs_f64() / over.as_secs_f64() * 100.0)
 }

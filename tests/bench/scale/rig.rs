@@ -254,14 +254,6 @@ impl Drop for Rig {
     }
 }
 
-/// The controller's CPU over some time, in percent of a core.
-pub(super) fn processor_share(over: Duration) -> anyhow::Result<f64> {
-    let before = processor_time_of_threads("controller")?;
-    std::thread::sleep(over);
-    let spent = processor_time_of_threads("controller")?.saturating_sub(before);
-    Ok(spent.as_secs_f64() / over.as_secs_f64() * 100.0)
-}
-
 fn connect(runtime: &Runtime, controller: SocketAddr, clients: usize) -> UnboundedReceiver<Heard> {
     let (heard, hearing) = unbounded_channel();
     for client in 0..clients {
