@@ -40,6 +40,14 @@ impl Scale {
         }
     }
 
+    /// The part of an axis that shows this one: of powers, whole ones.
+    fn whole(self, shown: Range<f64>) -> Range<f64> {
+        match self {
+            Self::Linear => shown,
+            Self::Logarithmic => shown.start.floor()..shown.end.ceil(),
+        }
+    }
+
     /// What is written there: of powers, whole ones.
     fn label(self, place: f64) -> String {
         match self {
@@ -112,7 +120,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 fn draw_panel(panel: &Panel, area: &Area<'_>) -> Result<()> {
     let points = || panel.lines.iter().flat_map(|line| &line.points);
     let scale = panel.x_scale;
-    let xs = extent(points().map(|point| scale.place(point.0)));
+    let xs = scale.whole(extent(points().map(|point| scale.place(point.0))));
     let ys = extent(points().map(|point| point.1).chain([0.0, 1.0]));
     let top = ys.end + (ys.end - ys.start) * 0.05;
     let mut chart = ChartBuilder::on(area)
