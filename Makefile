@@ -1,7 +1,8 @@
 # make demo         the product, step by step, on this machine: no Docker, no root
 # make demo-swarm   the same on a real Swarm in an engine of its own (root on Debian)
 # make test         everything: formatting, lints, unit, wasm, simulated and real Swarm tests
-# make bench        what Waggle costs and what clients lose in updates, in figures (an hour)
+# make bench        what Waggle costs and what clients lose in updates, in figures (more than an hour)
+# make bench-change of these, how long a change takes from the Swarm to Envoy (root; ten minutes)
 # make bench-scale  of these, how the controller's work grows with the Swarm (minutes)
 # make bench-versus of these, Waggle beside Traefik on the same real Swarm (root; 25 minutes)
 # make fuzz         the filter's parsers under cargo-fuzz, a minute each (needs a nightly Rust)
@@ -22,8 +23,8 @@ COMMIT := $(shell git rev-parse --short=8 HEAD 2>/dev/null || echo unknown)
 SECONDS := 60
 FUZZ_TARGETS := cookie set_cookie token pairs cache_control
 
-.PHONY: bench bench-filter bench-scale bench-updates bench-versus demo demo-swarm fast fuzz images \
-	lint programs simulated-test static swarm-test test toolchain wasm-test
+.PHONY: bench bench-change bench-filter bench-scale bench-updates bench-versus demo demo-swarm fast fuzz \
+	images lint programs simulated-test static swarm-test test toolchain wasm-test
 
 demo: programs
 	target/debug/walk $(if $(ONCE),--once)
@@ -80,7 +81,7 @@ endif
 
 BENCH := cargo run --quiet --release --package waggle-tests --bin bench --
 
-bench: bench-filter bench-updates bench-scale bench-versus
+bench: bench-filter bench-updates bench-change bench-scale bench-versus
 
 # CPU time and memory of Envoy, with and without the filter.
 bench-filter:
@@ -96,8 +97,22 @@ bench-updates: programs
 	cargo build --release --package waggle-controller --package waggle-demo
 	$(BENCH) updates
 
+# How long a change takes from a real Swarm's store to Envoy.
+ifeq ($(shell id -u),0)
+bench-change: static
+	$(TOOLS) envoy >/dev/null
+	$(TOOLS) docker >/dev/null
+	cargo wasm
+	cargo build --release --package waggle-controller --package waggle-tests --bin waggle --bin bench
+	target/release/bench change
+else
+bench-change:
+	@printf '\n*** LEFT OUT: a real Swarm needs root: sudo make bench-change ***\n\n'
+endif
+
 # How the controller's work grows with the Swarm.
 bench-scale:
+	$(TOOLS) envoy >/dev/null
 	cargo wasm
 	cargo build --release --package waggle-controller --package waggle-tests --bin waggle --bin bench
 	target/release/bench scale

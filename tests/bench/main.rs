@@ -1,9 +1,12 @@
 //! `bench`: what Waggle costs and what it loses, measured beside the alternatives, and how that grows.
 
+mod change;
 mod filter;
 mod median;
+mod members;
 mod plot;
 mod scale;
+mod times;
 mod versus;
 
 use clap::{Parser, Subcommand};
@@ -31,6 +34,8 @@ enum What {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
+    /// How long a change of the Swarm takes until Envoy uses it, on a real one.
+    Change(change::Arguments),
     /// How the controller's work grows with the Swarm and with the number of Envoys.
     Scale(scale::Settings),
     /// Waggle beside Traefik, on one real Swarm.
@@ -42,6 +47,7 @@ fn main() -> anyhow::Result<()> {
         What::Filter(arguments) => filter::run(&arguments),
         What::Memory { requests } => filter::memory(requests),
         What::Updates { seconds } => updates(seconds),
+        What::Change(arguments) => change::run(&arguments),
         What::Scale(settings) => scale::run(&settings),
         What::Versus(settings) => versus::run(settings),
     }

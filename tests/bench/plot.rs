@@ -14,10 +14,58 @@ pub(crate) struct Panel {
     pub(crate) title: String,
     /// What the horizontal axis tells, with its unit.
     pub(crate) x: String,
+    /// How the horizontal axis counts.
+    pub(crate) x_scale: Scale,
     /// What the vertical axis tells, with its unit.
     pub(crate) y: String,
     /// Drawn in this order, the first one widest: of lines that lie on each other, all are seen.
     pub(crate) lines: Vec<Line>,
+}
+
+/// How an axis counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// In equal steps.
+    Linear,
+    /// In powers of ten; its values are above zero.
+    Logarithmic,
+}
+
+impl Scale {
+    /// Where a value is drawn.
+    fn place(self, value: f64) -> f64 {
+        match self {
+            Self::Linear => value,
+            Self::Logarithmic => value.max(f64::MIN_POSITIVE).log10(),
+        }
+    }
+
+    /// The part of an axis that shows this one: of powers, whole ones.
+    fn whole(self, shown: Range<f64>) -> Range<f64> {
+        match self {
+            Self::Linear => shown,
+            Self::Logarithmic => shown.start.floor()..shown.end.ceil(),
+        }
+    }
+
+    /// What is written there: of powers, whole ones.
+    fn label(self, place: f64) -> String {
+        match self {
+            Self::Linear => short(place),
+            Self::Logarithmic if (place - place.round()).abs() < 0.01 => {
+                short(10_f64.powf(place.round()))
+            }
+            Self::Logarithmic => String::new(),
+        }
+    }
+
+    /// How many places of an axis may have a label.
+    fn labels(self) -> usize {
+        match self {
+            Self::Linear => 8,
+            Self::Logarithmic => 4,
+        }
+    }
 }
 
 /// A line, whose points are joined as they come.
@@ -71,7 +119,8 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 fn draw_panel(panel: &Panel, area: &Area<'_>) -> Result<()> {
     let points = || panel.lines.iter().flat_map(|line| &line.points);
-    let xs = extent(points().map(|point| point.0));
+    let scale = panel.x_scale;
+    let xs = scale.whole(extent(points().map(|point| scale.place(point.0))));
     let ys = extent(points().map(|point| point.1).chain([0.0, 1.0]));
     let top = ys.end + (ys.end - ys.start) * 0.05;
     let mut chart = ChartBuilder::on(area)
@@ -89,14 +138,15 @@ fn draw_panel(panel: &Panel, area: &Area<'_>) -> Result<()> {
         .label_style((FONT, 13).into_font().color(&INK))
         .x_desc(&panel.x)
         .y_desc(&panel.y)
-        .x_labels(8)
+        .x_labels(scale.labels())
         .y_labels(5)
-        .x_label_formatter(&|value| short(*value))
+        .x_label_formatter(&|place| scale.label(*place))
         .y_label_formatter(&|value| short(*value))
         .draw()?;
     for (place, line) in panel.lines.iter().enumerate() {
         let style = style(place, panel.lines.len());
-        chart.draw_series(LineSeries::new(line.points.iter().copied(), style))?;
+        let places = line.points.iter().map(|(x, y)| (scale.place(*x), *y));
+        chart.draw_series(LineSeries::new(places, style))?;
     }
     Ok(())
 }

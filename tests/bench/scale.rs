@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! stages     the control loop's steps one by one, without anything around them
-//! pipeline   pictures ─▶ control loop ─▶ xDS ─▶ light clients, in one process: the controller's own time
-//! socket     simulated engine ─▶ the controller as a process, polling ─▶ a light client
+//! pipeline   pictures ─▶ control loop ─▶ xDS ─▶ light clients and an Envoy: the controller's own time
+//! socket     simulated engine ─▶ the controller as a process, polling or watching ─▶ a light client
 //! ```
 
 mod client;
 mod picture;
 mod pipeline;
+mod rig;
+mod settings;
 mod socket;
 mod stages;
 
@@ -20,38 +22,50 @@ pub(crate) struct Settings {
     /// Services; each has ten tasks
     #[arg(long, value_delimiter = ',', default_value = "100,1000,10000")]
     services: Vec<usize>,
-    /// Clients of xDS
+    /// Light clients of xDS, beside one Envoy
     #[arg(long, value_delimiter = ',', default_value = "1,10,100")]
     clients: Vec<usize>,
     /// Changes of endpoints that are measured one by one
     #[arg(long, default_value_t = 200)]
     changes: usize,
-    /// Services behind the socket of a simulated engine
-    #[arg(long, value_delimiter = ',', default_value = "100,1000")]
-    polled: Vec<usize>,
+    /// Services behind the sockets of a simulated engine
+    #[arg(long, value_delimiter = ',', default_value = "100,1000,10000")]
+    behind_sockets: Vec<usize>,
 }
 
-/// How many changes are measured through polling: each takes a good part of a second.
+/// How many changes are measured at most where they are polled.
 const POLLED_CHANGES: usize = 30;
 
-/// Measures, and prints tables.
+/// Measures, prints tables, and tells on stderr where it is.
 pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
-    println!("{}", stages::HEAD);
-    for &services in &settings.services {
-        for row in stages::measure(services, settings.changes)? {
+    let Settings { services, clients, changes, behind_sockets } = settings;
+    if !services.is_empty() {
+        println!("{}", stages::HEAD);
+    }
+    for &services in services {
+        eprintln!("the steps of the control loop at {services} services");
+        for row in stages::measure(services, *changes)? {
             println!("{row}");
         }
     }
     println!("\n{}", pipeline::HEAD);
-    for &services in &settings.services {
-        for &clients in &settings.clients {
-            println!("{}", pipeline::measure(services, clients, settings.changes)?);
+    for &services in services {
+        for &clients in clients {
+            eprintln!("{services} services, {clients} light clients and an Envoy");
+            println!("{}", pipeline::measure(services, clients, *changes)?);
         }
     }
     println!("\n{}", socket::HEAD);
     let runtime = tokio::runtime::Runtime::new()?;
-    for &services in &settings.polled {
-        println!("{}", runtime.block_on(socket::measure(services, POLLED_CHANGES))?);
+    for &services in behind_sockets {
+        for source in socket::Source::ALL {
+            eprintln!("{services} services behind a socket, {}", source.name());
+            let changes = match source {
+                socket::Source::Polled => POLLED_CHANGES.min(*changes),
+                socket::Source::Pushed => *changes,
+            };
+            println!("{}", runtime.block_on(socket::measure(services, source, changes))?);
+        }
     }
     Ok(())
 }

@@ -34,6 +34,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use anyhow::Context;
 use futures::{Stream, StreamExt};
@@ -167,6 +168,11 @@ impl Engine {
     /// How many watches have begun.
     pub fn watches_begun(&self) -> u64 {
         self.0.server.watches.begun()
+    }
+
+    /// When the last write was told to those who watch; finding out what it changed takes time.
+    pub fn last_told(&self) -> Option<Instant> {
+        self.0.server.watches.told()
     }
 
     /// The kinds of objects that watches asked for.

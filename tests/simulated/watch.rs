@@ -118,6 +118,26 @@ async fn what_is_pushed_is_told_at_once_and_docker_is_left_alone() -> Result<()>
 }
 
 #[tokio::test]
+async fn a_task_that_runs_after_a_rest_is_told_at_once() -> Result<()> {
+    let (engine, _authority, _socket) = manager().await?;
+    let demo = engine.service("demo").network("demo").create();
+    let mut source = watching(&engine).await?;
+    let mut delays = Vec::new();
+    for replicas in 2..12 {
+        // Longer than what follows an addition is gathered.
+        tokio::time::sleep(Duration::from_millis(70)).await;
+        let told = Instant::now();
+        demo.scale(replicas);
+        source.until("the scale", |it| u64::try_from(running(it)) == Ok(replicas)).await?;
+        delays.push(told.elapsed());
+    }
+    delays.sort();
+    // Half of them: a busy machine holds up some.
+    ensure!(delays[delays.len() / 2] < Duration::from_millis(40), "{delays:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_socket_that_goes_leaves_polling_and_is_found_again() -> Result<()> {
     let (engine, authority, socket) = manager().await?;
     let demo = engine.service("demo").network("demo").create();

@@ -55,8 +55,10 @@ pub(super) fn pause(activity: Activity, took: Duration) -> Pause {
         Activity::Still => (CALM, SHARES.1),
         Activity::Pushed => (NET, SHARES.1),
     };
-    let least = took.saturating_mul(share - 1);
-    Pause { least, most: interval.saturating_sub(took).max(least) }
+    // An event says that something moves, whatever did before.
+    let least = took.saturating_mul(SHARES.0 - 1);
+    let most = took.saturating_mul(share - 1);
+    Pause { least, most: interval.saturating_sub(took).max(most) }
 }
 
 /// The pause after so many failures in a row (1 or more). `jitter` is from 0 to 1 and shortens it
@@ -87,17 +89,18 @@ mod tests {
         use Activity::{Moving, Pushed, Still};
         for (activity, took, least, most) in [
             (Pushed, ms(0), ms(0), ms(10_000)),
-            (Pushed, ms(100), ms(900), ms(9_900)),
-            (Pushed, ms(2_000), ms(18_000), ms(18_000)),
+            (Pushed, ms(100), ms(300), ms(9_900)),
+            (Pushed, ms(2_000), ms(6_000), ms(18_000)),
             (Moving, ms(0), ms(0), ms(250)),
             (Still, ms(0), ms(0), ms(500)),
             (Moving, ms(5), ms(15), ms(245)),
-            (Still, ms(5), ms(45), ms(495)),
+            (Still, ms(5), ms(15), ms(495)),
             (Moving, ms(25), ms(75), ms(225)),
-            (Still, ms(25), ms(225), ms(475)),
+            (Still, ms(25), ms(75), ms(475)),
             (Moving, ms(100), ms(300), ms(300)),
             (Moving, ms(450), ms(1350), ms(1350)),
-            (Still, ms(100), ms(900), ms(900)),
+            (Still, ms(100), ms(300), ms(900)),
+            (Still, ms(450), ms(1350), ms(4050)),
         ] {
             assert_eq!(pause(activity, took), Pause { least, most }, "{activity:?} {took:?}");
         }

@@ -66,6 +66,7 @@ pub async fn run(
         trust: Trust::Full,
         watches: 0,
         additions_due: None,
+        passed_on: None,
         suspicion: None,
         wake: Arc::default(),
     };
@@ -91,6 +92,8 @@ struct Source {
     watches: u64,
     /// When what was told but does not hurry is to be passed on.
     additions_due: Option<Instant>,
+    /// When what was told was last passed on.
+    passed_on: Option<Instant>,
     /// When a watch is given up that has not told what a read showed.
     suspicion: Option<Instant>,
     /// Wakes the next read.

@@ -58,17 +58,21 @@ pub(super) fn service_id(number: usize) -> ServiceId {
 
 /// A task in a slot of a service; `generation` tells apart those that follow each other there.
 pub(super) fn task(number: usize, slot: usize, generation: usize) -> Task {
-    let host = (number * REPLICAS + slot + generation * 1_000_000) % 0x00ff_ffff;
-    let address = Ipv4Addr::from(0x0a00_0000 | u32::try_from(host).unwrap_or_default());
     Task {
         id: task_id(number, slot, generation),
         service: service_id(number),
         slot: Some(slot as u64 + 1),
         node: Some(NodeId::new(format!("n{:024}", number % 10))),
         state: TaskState::Running,
-        addresses: BTreeMap::from([(NetworkId::new("net"), IpAddr::V4(address))]),
+        addresses: BTreeMap::from([(NetworkId::new("net"), address(number, slot, generation))]),
         secrets: BTreeSet::new(),
     }
+}
+
+/// The address of a task.
+pub(super) fn address(number: usize, slot: usize, generation: usize) -> IpAddr {
+    let host = (number * REPLICAS + slot + generation * 1_000_000) % 0x00ff_ffff;
+    IpAddr::V4(Ipv4Addr::from(0x0a00_0000 | u32::try_from(host).unwrap_or_default()))
 }
 
 pub(super) fn task_id(number: usize, slot: usize, generation: usize) -> TaskId {

@@ -10,7 +10,8 @@ use waggle_controller::swarm::Picture;
 use waggle_controller::xds::Snapshots;
 
 use super::picture::{self, REPLICAS};
-use super::pipeline::{Times, envoy_settings, ms, routing_settings};
+use super::settings::{envoy_settings, routing_settings};
+use crate::times::{Times, ms};
 
 /// What [`Row`]s stand under.
 pub(super) const HEAD: &str = "\
@@ -39,7 +40,7 @@ impl fmt::Display for Row {
 
 /// Measures so many services: the first turn, a change of endpoints, and a new service.
 pub(super) fn measure(services: usize, changes: usize) -> anyhow::Result<[Row; 3]> {
-    let mut loop_ = Steps::new();
+    let mut loop_ = Steps::new()?;
     let mut picture = picture::of(services);
     let first = loop_.take(&picture)?;
     let row = |change, steps, loop_: &Steps| Row {
@@ -87,17 +88,17 @@ struct Steps {
 }
 
 impl Steps {
-    fn new() -> Self {
-        let envoy = envoy_settings();
+    fn new() -> anyhow::Result<Self> {
+        let envoy = envoy_settings()?;
         let others = Built::without_routes(&envoy);
-        Self {
+        Ok(Self {
             routing: routing_settings(),
             envoy,
             built: others.clone(),
             others,
             turn: Turn::default(),
             snapshots: Snapshots::default(),
-        }
+        })
     }
 
     /// Takes the steps, and tells how long each took.

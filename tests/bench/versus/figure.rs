@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::{Turn, Turns, update};
-use crate::plot::{Line, Panel, draw as draw_panels};
+use crate::plot::{Line, Panel, Scale, draw as draw_panels};
 
 /// The file, in the folder of the plots.
 const FILE: &str = "versus-updates.svg";
@@ -23,6 +23,7 @@ pub(super) fn draw(folder: &Path, turns: &Turns) -> Result<()> {
         Panel {
             title: format!("{name}, {} requests a second", update::RATE),
             x: "seconds since the command".to_owned(),
+            x_scale: Scale::Linear,
             y: "failed requests a second".to_owned(),
             lines: lines.collect(),
         }

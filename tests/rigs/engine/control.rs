@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use anyhow::Context;
 use futures::{StreamExt, stream};
@@ -69,6 +69,7 @@ pub(super) struct Watches {
     fault: Mutex<Option<WatchFault>>,
     kinds: Mutex<BTreeSet<String>>,
     begun: Mutex<u64>,
+    told: Mutex<Option<Instant>>,
 }
 
 impl Watches {
@@ -79,6 +80,7 @@ impl Watches {
             fault: Mutex::default(),
             kinds: Mutex::default(),
             begun: Mutex::default(),
+            told: Mutex::default(),
         }
     }
 
@@ -91,6 +93,7 @@ impl Watches {
     pub(super) fn tell(&self, before: &World, after: &World) {
         let message = written(before, after);
         if !message.events.is_empty() && !*lock(&self.silent) {
+            *lock(&self.told) = Some(Instant::now());
             // No receiver: nobody watches any more.
             drop(lock(&self.changes).send(message));
         }
@@ -114,6 +117,10 @@ impl Watches {
 
     pub(super) fn begun(&self) -> u64 {
         *lock(&self.begun)
+    }
+
+    pub(super) fn told(&self) -> Option<Instant> {
+        *lock(&self.told)
     }
 
     fn watch(&self, request: Request<wire::WatchRequest>) -> Result<Response<Told>, Status> {

@@ -10,7 +10,8 @@ use crate::swarm::reader::Reader;
 use crate::swarm::watch::{Leader, Told, WatchCause, WatchError, Written};
 use crate::swarm::{Picture, Via};
 
-/// How long additions are gathered. Removals are told at once.
+/// Additions are passed on at most this often: the first one after a rest at once, what follows it
+/// together. Removals are always passed on at once.
 const GATHER: Duration = Duration::from_millis(50);
 
 /// How long a watch may take to tell anything after a read showed what it had not told.
@@ -139,7 +140,10 @@ impl Source {
         self.tell_via();
         match effect {
             Effect::None => {}
-            Effect::More => drop(self.additions_due.get_or_insert(Instant::now() + GATHER)),
+            Effect::More => {
+                let due = additions_due(self.passed_on, Instant::now());
+                self.additions_due.get_or_insert(due);
+            }
             Effect::Less => self.pass_on(),
         }
     }
@@ -147,6 +151,7 @@ impl Source {
     /// Passes on what the watch has told.
     fn pass_on(&mut self) {
         self.additions_due = None;
+        self.passed_on = Some(Instant::now());
         if let Push::Listed(mirror) = &self.push {
             self.belief.told(mirror.picture());
             self.publish();
@@ -160,5 +165,31 @@ impl Source {
         self.tell_via();
         self.publish();
         self.wake.notify_one();
+    }
+}
+
+/// When an addition is passed on that comes now, given when anything last was.
+fn additions_due(passed_on: Option<Instant>, now: Instant) -> Instant {
+    passed_on.map_or(now, |last| now.max(last + GATHER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_addition_waits_only_where_something_was_passed_on_a_moment_ago() {
+        let now = Instant::now();
+        let ms = Duration::from_millis;
+        for (passed_on, wait) in [
+            (None, ms(0)),
+            (Some(ms(0)), ms(50)),
+            (Some(ms(20)), ms(30)),
+            (Some(ms(50)), ms(0)),
+            (Some(ms(60_000)), ms(0)),
+        ] {
+            let last = passed_on.and_then(|ago| now.checked_sub(ago));
+            assert_eq!(additions_due(last, now), now + wait, "{passed_on:?} ago");
+        }
     }
 }
