@@ -15,14 +15,12 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, MapType};
 
 use crate::abi;
-use crate::config::{
-    ConfigError, InfoHeaders, PIN_HEADER, PluginConfig, ROUTE_HEADER, SERVICE_PROPERTY, Sessions,
-};
+use crate::config::{InfoHeaders, PIN_HEADER, ROUTE_HEADER, SERVICE_PROPERTY};
 use crate::info;
 use crate::opened::Opener;
 use crate::pairs;
 use crate::pin::{Edits, Evidence, Response, Session, Transport};
-use crate::token::KeyRing;
+use crate::plugin::Plugin;
 
 const REQUEST: MapType = MapType::HttpRequestHeaders;
 const RESPONSE: MapType = MapType::HttpResponseHeaders;
@@ -34,12 +32,6 @@ proxy_wasm::main! {{
 /// One configuration of the plugin. A new one comes as a new root beside the old one, whose streams
 /// go on. `None` until it is read; Envoy gives a root that could not read it no streams.
 struct Root(Option<Rc<Plugin>>);
-
-struct Plugin {
-    /// `None` on routes that are not sticky.
-    opener: Option<RefCell<Opener>>,
-    info_headers: InfoHeaders,
-}
 
 /// One request and its response.
 struct Stream {
@@ -55,7 +47,7 @@ impl Context for Root {}
 
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
-        match configure(size) {
+        match Plugin::read(&abi::configuration(size).unwrap_or_default()) {
             Ok(plugin) => {
                 self.0 = Some(Rc::new(plugin));
                 true
@@ -103,28 +95,22 @@ impl HttpContext for Stream {
     }
 }
 
-fn configure(size: usize) -> Result<Plugin, ConfigError> {
-    let config = PluginConfig::decode(&abi::configuration(size).unwrap_or_default())?;
-    let opener = match config.sessions {
-        Sessions::Kept => Some(RefCell::new(Opener::new(KeyRing::new(&config.keys)?))),
-        Sessions::Left => None,
-    };
-    Ok(Plugin { opener, info_headers: config.info_headers })
-}
-
 /// Sends a request where its session is. `now` is in seconds since 1970.
 fn request(opener: &RefCell<Opener>, now: u64) -> Option<Session> {
     // All of them: one by its name costs as much, and would be the first line of several.
     let headers = abi::headers(REQUEST)?;
-    let route = pairs::values(&headers, ROUTE_HEADER).next()?;
-    let cookies: Vec<&[u8]> = pairs::values(&headers, "cookie").collect();
+    let (mut route, mut cookies, mut transport) = (None, Vec::new(), Transport::Plain);
+    for (name, value) in pairs::pairs(&headers) {
+        match name {
+            b"cookie" => cookies.push(value),
+            // Not `:scheme`: over HTTP/2 that is of the last hop, also where one in front is believed.
+            b"x-forwarded-proto" if value == b"https" => transport = Transport::Tls,
+            name if name == ROUTE_HEADER.as_bytes() => route = Some(value),
+            _ => {}
+        }
+    }
     let opener = &mut opener.try_borrow_mut().ok()?;
-    // Not `:scheme`: over HTTP/2 that is of the last hop, also where a proxy in front is believed.
-    let transport = match pairs::values(&headers, "x-forwarded-proto").next() {
-        Some(b"https") => Transport::Tls,
-        _ => Transport::Plain,
-    };
-    let (session, rest) = Session::open(route, transport, &cookies, opener, now)?;
+    let (session, rest) = Session::open(route?, transport, &cookies, opener, now)?;
     if let Some(lines) = rest {
         abi::replace_header(REQUEST, "cookie", &lines);
     }

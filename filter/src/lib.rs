@@ -2,9 +2,9 @@
 //!
 //! The decisions are plain Rust without any Proxy-Wasm type, tested natively: `config` (what the
 //! controller tells) → `pairs`, `cookie`, `set_cookie`, `date`, `cache_control` (what goes over the
-//! wire) → `token` (what our cookie holds) and `opened` (what was opened before) → `pin` (what to do
-//! with a request and its response) and `info` (debug headers). Only `adapter` and `abi`, compiled for
-//! wasi, speak with Envoy.
+//! wire) → `token` (what our cookie holds), `opened` (what was opened before) and `plugin` (what streams
+//! share) → `pin` (what to do with a request and its response) and `info` (debug headers). Only
+//! `adapter` and `abi`, compiled for wasi, speak with Envoy.
 //!
 //! A panic would end Envoy's VM and cut all its streams, so whatever can panic is denied here.
 
@@ -33,5 +33,6 @@ pub mod pairs;
 #[cfg(all(target_os = "wasi", feature = "panic-for-tests"))]
 mod panics;
 pub mod pin;
+pub mod plugin;
 pub mod set_cookie;
 pub mod token;
