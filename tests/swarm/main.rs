@@ -7,6 +7,7 @@ mod load;
 mod manage;
 mod modes;
 mod networks;
+mod nodes;
 mod outages;
 mod problems;
 mod rig;
