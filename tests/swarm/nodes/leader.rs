@@ -29,11 +29,14 @@ fn a_leader_that_is_killed_costs_what_its_tasks_were_doing_and_the_next_one_is_f
             let to = load.elapsed();
             until_led(world, sight.node())?;
             println!("another leader after {:.2?}", load.elapsed().saturating_sub(from));
+            // The next one is followed from its first moment, however long there was none.
+            world.docker(&format!("service scale --detach {APP}={}", TASKS - 1))?;
+            let first = sight.until_whole(TASKS - 1)?;
             let gone = sight.until_gone()?;
             let loss = Loss { from, to, known: load.elapsed(), tasks: sight.tasks(), dead: 0 };
             watch.judge(world, gone.known())?;
-            in_time("leader killed, polled", &[gone, sight.until_whole(TASKS)?])?;
-            // It goes on with the other leader.
+            let lags = [first, gone, sight.until_whole(TASKS - 1)?];
+            in_time("leader killed, polled", &lags)?;
             for tasks in [TASKS + 2, TASKS - 2] {
                 world.docker(&format!("service scale --detach {APP}={tasks}"))?;
                 in_time("the next leader", &[sight.until_whole(tasks)?])?;
