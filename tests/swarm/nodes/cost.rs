@@ -44,15 +44,23 @@ impl Loss {
     /// - Requests that wait for connections: no more than the lost tasks' share of one second's, since
     ///   whoever asks after the first timeout of a pool waits for nothing; and as many again for each
     ///   rest of the tasks that ends before Swarm knows.
+    /// - Requests that wait for connections to the tasks that come instead: no more than one second's.
+    ///   A task runs before its overlay network has told all other nodes where it is.
     pub(super) fn judge(self, report: &Report) -> Result<()> {
         let tries = CONNECT.saturating_mul(u32::try_from(self.tasks)?) + TRIES;
         let (late, mut waited): (Vec<&Slow>, Vec<&Slow>) =
             report.slow.iter().partition(|slow| slow.took > tries);
         waited.sort_by_key(|slow| slow.at);
+        let (waited, for_new): (Vec<&Slow>, Vec<&Slow>) =
+            waited.into_iter().partition(|slow| slow.at < self.known);
         let rounds: Vec<Round<'_>> =
             waited.chunk_by(|one, next| next.at.saturating_sub(one.at) < CONNECT).collect();
         let (lost, late) = (report.failures.len(), late.len());
-        println!("{self:?}: {lost} lost, {late} late; waited: {}", told(&rounds));
+        let new = for_new.len();
+        println!(
+            "{self:?}: {lost} lost, {late} late; waited: {}, {new} for new tasks",
+            told(&rounds)
+        );
         let wrong: Vec<&Failure> =
             report.failures.iter().filter(|failure| !self.covers(failure)).collect();
         ensure!(wrong.is_empty(), "{self:?} does not explain {wrong:#?}: {report}");
@@ -70,6 +78,7 @@ impl Loss {
         let share = usize::try_from(RATE)? * self.tasks / TASKS;
         let most = rounds.iter().map(|round| round.len()).max().unwrap_or_default();
         ensure!(most <= share, "{self:?}: {most} waited: {report}");
+        ensure!(new <= usize::try_from(RATE)?, "{self:?}: {new} waited for new tasks: {report}");
         Ok(())
     }
 
