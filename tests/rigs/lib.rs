@@ -5,6 +5,7 @@ pub mod authority;
 pub mod backend;
 pub mod balancer;
 pub mod client;
+pub mod connections;
 pub mod controller;
 pub mod crowd;
 pub mod engine;

@@ -27,7 +27,7 @@ mod report;
 mod wire;
 
 pub use mix::{Kind, Method, Wire};
-pub use report::{Failure, Fault, Report};
+pub use report::{Failure, Fault, Report, Slow};
 
 use mix::Site as Asked;
 use report::Tally;

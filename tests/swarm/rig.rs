@@ -12,15 +12,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, gettid};
-use waggle_tests::private_swarm::{Image, PrivateSwarm, Task};
+use waggle_tests::private_swarm::{Engine, Image, Managers, PrivateSwarm, Task};
 use waggle_tests::sandbox::run;
 
 /// Tells a test of this binary that it is the subject of another one.
 const SUBJECT: &str = "WAGGLE_RIG_SUBJECT";
 
 fn swarm_with_demo() -> Result<PrivateSwarm> {
-    let swarm = PrivateSwarm::start()?;
-    swarm.import(&Image::demo())?;
+    with_demo(PrivateSwarm::start()?)
+}
+
+fn with_demo(swarm: PrivateSwarm) -> Result<PrivateSwarm> {
+    for engine in swarm.engines() {
+        engine.import(&Image::demo())?;
+    }
     swarm.docker(["network", "create", "--driver", "overlay", "web"])?;
     let create = "service create --detach --no-resolve-image --network web";
     swarm.docker(create.split(' ').chain([
@@ -127,8 +132,10 @@ fn nothing_is_left_when_the_test_is_killed() -> Result<()> {
 fn what_a_killed_rig_leaves_goes_with_the_next_start() -> Result<()> {
     let mut subject = Subject::start()?;
     let (process, thread) = (subject.process.id(), &subject.traces.thread);
-    let keeper = fs::read_to_string(format!("/proc/{process}/task/{thread}/children"))?;
-    kill(Pid::from_raw(keeper.trim().parse()?), Signal::SIGKILL)?;
+    let keepers = fs::read_to_string(format!("/proc/{process}/task/{thread}/children"))?;
+    for keeper in keepers.split_whitespace() {
+        kill(Pid::from_raw(keeper.parse()?), Signal::SIGKILL)?;
+    }
     subject.process.kill()?;
     subject.process.wait()?;
     wait_none(|| subject.traces.processes())?;
@@ -138,7 +145,7 @@ fn what_a_killed_rig_leaves_goes_with_the_next_start() -> Result<()> {
     Ok(())
 }
 
-/// This binary, started again to hold a Swarm until its standard input ends.
+/// This binary, started again to hold a Swarm of three nodes until its standard input ends.
 struct Subject {
     process: Child,
     stdout: BufReader<ChildStdout>,
@@ -159,7 +166,8 @@ impl Subject {
         let traces = traces.context("the subject did not come up; its errors are above")?;
         let mut words = traces.split_whitespace().map(str::to_owned);
         let mut next = || words.next().context("a trace is missing");
-        let traces = Traces { thread: next()?, cgroup: next()?, namespaces: [next()?, next()?] };
+        let (thread, cgroup) = (next()?, next()?);
+        let traces = Traces { thread, cgroup, namespaces: words.collect() };
         Ok(Self { process, stdout, traces })
     }
 }
@@ -168,19 +176,28 @@ impl Subject {
 #[ignore = "the subject of the tests above, which start it"]
 fn subject_holds_a_swarm() -> Result<()> {
     ensure!(env::var_os(SUBJECT).is_some(), "other tests start this one");
-    let swarm = swarm_with_demo()?;
-    let namespace = |kind| fs::read_link(format!("/proc/thread-self/ns/{kind}"));
-    let (net, mnt) = (namespace("net")?, namespace("mnt")?);
-    println!("{SUBJECT} {} {} {} {}", gettid(), swarm.cgroup(), net.display(), mnt.display());
+    let swarm = with_demo(PrivateSwarm::start_three(Managers::First)?)?;
+    let mut namespaces = vec![namespace("thread-self", "net")?, namespace("thread-self", "mnt")?];
+    for process in swarm.engines().map(Engine::process) {
+        let process = process.to_string();
+        namespaces.extend([namespace(&process, "net")?, namespace(&process, "mnt")?]);
+    }
+    println!("{SUBJECT} {} {} {}", gettid(), swarm.cgroup(), namespaces.join(" "));
     std::io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
+}
+
+/// A namespace of a process, by the name that the kernel gives it.
+fn namespace(process: &str, kind: &str) -> Result<String> {
+    Ok(fs::read_link(format!("/proc/{process}/ns/{kind}"))?.display().to_string())
 }
 
 /// What shows on the machine that a rig lives, or lived.
 struct Traces {
     thread: String,
     cgroup: String,
-    namespaces: [String; 2],
+    /// Of the test, and of each engine.
+    namespaces: Vec<String>,
 }
 
 impl Traces {

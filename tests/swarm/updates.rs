@@ -1,19 +1,16 @@
 //! Updates on a real Swarm under load: what the scenarios of the simulated engine claim.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use waggle_tests::steady::{Failure, Method, Plan, Report, Site, Steady};
+use anyhow::{Result, ensure};
+use waggle_tests::steady::{Failure, Method, Report, Steady};
 
+use crate::load::{self, nothing_failed};
 use crate::modes::routed;
-use crate::world::{ENVOY, World, on_stack, wait, wait_for};
+use crate::world::{World, on_stack, wait_for};
 
 /// The service that all of it happens to.
 const NAME: &str = "app";
-
-/// Requests a second: what two cores hold beside a whole engine.
-const RATE: u32 = 300;
 
 /// How long Swarm may take for a whole update.
 const UPDATE: Duration = Duration::from_mins(1);
@@ -26,20 +23,7 @@ fn under_load(
     steps: impl FnOnce(&Steady) -> Result<()>,
 ) -> Result<Report> {
     world.create(NAME, replicas, &format!("{} {options}", routed("app.local")))?;
-    wait("it answers", || Ok((world.get("app.local", "/ping")?.status == 200).then_some(())))?;
-    // Straight to Envoy: before its published port the engine puts a relay, which is not ours to test.
-    let proxy = SocketAddr::new(world.swarm.bridge_address(&world.container(ENVOY)?)?, 80);
-    let plan = Plan { rate: RATE, ..Plan::new(proxy, [Site::new("app.local", NAME)]) };
-    let load = Steady::start(plan);
-    let asked = |most: Duration| {
-        let until = load.elapsed() + most;
-        wait("the load goes on", || Ok((load.elapsed() >= until).then_some(())))
-    };
-    let taken = asked(Duration::from_secs(1)).and_then(|()| steps(&load));
-    let taken = taken.and_then(|()| asked(Duration::from_secs(1)));
-    let report = load.end()?;
-    println!("{report}");
-    taken.with_context(|| format!("under load: {report}"))?;
+    let ((), report) = load::under_load(world, "app.local", NAME, steps)?;
     Ok(report)
 }
 
@@ -63,11 +47,6 @@ fn wait_containers(world: &World, count: usize) -> Result<()> {
     })
 }
 
-fn nothing_failed(report: &Report) -> Result<()> {
-    ensure!(report.failures.is_empty(), "{report}");
-    Ok(())
-}
-
 #[test]
 fn a_start_first_update_loses_nothing() -> Result<()> {
     on_stack(|world| {
@@ -80,7 +59,6 @@ fn a_start_first_update_loses_nothing() -> Result<()> {
 }
 
 #[test]
-#[ignore = "seen on a machine without room only, where it failed"]
 fn a_stop_first_update_loses_nothing() -> Result<()> {
     on_stack(|world| {
         let report = under_load(world, 3, "--update-order stop-first", |_| {

@@ -16,7 +16,12 @@ use waggle_tests::envoy;
 use waggle_tests::private_swarm::{Image, PrivateSwarm, Task, VipForwarding};
 use waggle_tests::sandbox::run;
 
+pub(crate) use start::{on_nodes, on_stack};
 pub(crate) use waggle_tests::wait::{wait, wait_for};
+
+use start::deploy;
+
+mod start;
 
 /// Where applications listen in their containers.
 pub(crate) const APP_PORT: u16 = 8080;
@@ -38,39 +43,10 @@ pub(crate) struct World {
     pub(crate) client: Client,
 }
 
-/// Runs a test on `examples/stack.yml`. Where it fails, the error also tells how the product stood.
-pub(crate) fn on_stack(test: impl FnOnce(&World) -> Result<()>) -> Result<()> {
-    let swarm = PrivateSwarm::start()?;
-    for image in [Image::demo(), Image::controller(), Image::envoy(envoy::binary()?)?] {
-        swarm.import(&image)?;
-    }
-    deploy(&swarm, "stack", "waggle")?;
-    for (service, replicas) in [(CONTROLLER, 1), (ENVOY, 1), ("waggle_demo", 2)] {
-        swarm.wait_running(service, replicas)?;
-    }
-    // Only now may threads start: they are in the same sandbox.
-    let runtime = Runtime::new()?;
-    let client = Client::new(SocketAddr::from(([127, 0, 0, 1], 80)));
-    let vips = swarm.forward_vips(ENVOY)?;
-    let world = World { vips, swarm, runtime, client };
-    world
-        .wait_answer("demo.local", 200)
-        .and_then(|_| test(&world))
-        .map_err(|error| error.context(world.account()))
-}
-
-fn deploy(swarm: &PrivateSwarm, example: &str, stack: &str) -> Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("examples");
-    let file = folder.join(example).with_extension("yml");
-    // The tests' clients ask for health every 200 ms, and leave connections open.
-    let drain = [("WAGGLE_DRAIN_NOTICE", "1"), ("WAGGLE_DRAIN_WAIT", "2")];
-    swarm.deploy(stack, &[&file], &drain)
-}
-
 impl World {
     /// Deploys another file of `examples/` as a stack of the same name.
     pub(crate) fn deploy(&self, example: &str) -> Result<()> {
-        deploy(&self.swarm, example, example)
+        deploy(&self.swarm, &[&format!("examples/{example}.yml")], example)
     }
 
     /// Runs a command of Docker's, as it is typed.

@@ -69,6 +69,6 @@ pub(super) async fn follow(docker: &Docker, heard: &watch::Sender<Heard>) -> Inf
             tracing::warn!(%error, "Docker's event stream broke; polling goes on");
             told = Some(error);
         }
-        tokio::time::sleep(pace::retry(failures, pace::jitter())).await;
+        tokio::time::sleep(pace::retry(pace::Failed::Listening, failures, pace::jitter())).await;
     }
 }

@@ -15,8 +15,8 @@ const ECHO: Duration = Duration::from_secs(30);
 /// all other. A stop is to be seen well within two seconds, whatever a read takes.
 const SHARES: (u32, u32) = (4, 10);
 
-/// The first and the longest pause after a failed cycle.
-const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// The first pause after a failure.
+const RETRY: Duration = Duration::from_millis(250);
 
 /// Whether tasks are likely to change soon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,25 @@ impl Activity {
         match since_event {
             Some(since) if since < ECHO => Self::Moving,
             _ => picture,
+        }
+    }
+}
+
+/// What failed, and is to be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failed {
+    /// A read. A Swarm that comes back, such as with another leader, goes on at once with what waited
+    /// for it: the stops that it then tells are to be seen in time, however long it was away.
+    Read,
+    /// The watch, or the events. Reads go on without them.
+    Listening,
+}
+
+impl Failed {
+    fn longest_pause(self) -> Duration {
+        match self {
+            Self::Read => Duration::from_millis(500),
+            Self::Listening => Duration::from_secs(5),
         }
     }
 }
@@ -63,10 +82,9 @@ pub(super) fn pause(activity: Activity, took: Duration) -> Pause {
 
 /// The pause after so many failures in a row (1 or more). `jitter` is from 0 to 1 and shortens it
 /// by up to half, so that controllers that failed together do not return together.
-pub(super) fn retry(failures: u32, jitter: f64) -> Duration {
-    let (first, longest) = RETRY;
+pub(super) fn retry(failed: Failed, failures: u32, jitter: f64) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
-    let full = first.saturating_mul(1 << doublings).min(longest);
+    let full = RETRY.saturating_mul(1 << doublings).min(failed.longest_pause());
     full.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)
 }
 
@@ -122,18 +140,23 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_retried_ever_later_up_to_five_seconds() {
-        for (failures, jitter, pause) in [
-            (1, 0.0, ms(250)),
-            (1, 1.0, ms(125)),
-            (2, 0.0, ms(500)),
-            (5, 0.0, ms(4_000)),
-            (6, 0.0, ms(5_000)),
-            (u32::MAX, 0.0, ms(5_000)),
-            (u32::MAX, 1.0, ms(2_500)),
-            (0, 0.0, ms(250)),
+    fn what_failed_is_tried_ever_later_and_a_read_soon_enough_for_the_next_stop() {
+        use Failed::{Listening, Read};
+        for (failed, failures, jitter, pause) in [
+            (Read, 1, 0.0, ms(250)),
+            (Read, 1, 1.0, ms(125)),
+            (Read, 2, 0.0, ms(500)),
+            (Read, u32::MAX, 0.0, ms(500)),
+            (Read, u32::MAX, 1.0, ms(250)),
+            (Listening, 1, 0.0, ms(250)),
+            (Listening, 2, 0.0, ms(500)),
+            (Listening, 5, 0.0, ms(4_000)),
+            (Listening, 6, 0.0, ms(5_000)),
+            (Listening, u32::MAX, 0.0, ms(5_000)),
+            (Listening, u32::MAX, 1.0, ms(2_500)),
+            (Listening, 0, 0.0, ms(250)),
         ] {
-            assert_eq!(retry(failures, jitter), pause, "{failures} {jitter}");
+            assert_eq!(retry(failed, failures, jitter), pause, "{failed:?} {failures} {jitter}");
         }
     }
 }

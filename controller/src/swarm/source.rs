@@ -112,7 +112,7 @@ impl Source {
                 Err(error) => error,
             };
             self.fail(&error);
-            let pause = pace::retry(self.failures, pace::jitter());
+            let pause = pace::retry(pace::Failed::Read, self.failures, pace::jitter());
             self.meanwhile(tokio::time::sleep(pause)).await;
         }
     }

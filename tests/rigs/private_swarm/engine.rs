@@ -1,27 +1,21 @@
 //! The engine of a private Swarm, as it is asked and told.
 
-use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::task::{EngineTask, Task};
 use super::{Image, VipForwarding};
 use crate::sandbox::run;
 
-pub(super) const SOCKET: &str = "/run/docker.sock";
-/// Below the engine's `--exec-root`.
-const CONTROL: &str = "/run/docker/swarm/control.sock";
-pub(super) const LOG: &str = "/run/engine.log";
 /// Between two looks at something that is waited for.
 pub(super) const PAUSE: Duration = Duration::from_millis(50);
 /// How long tasks may take until they run.
@@ -32,37 +26,52 @@ const TASKS: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub struct Engine {
     client: PathBuf,
-    pub(super) process: u32,
-}
-
-/// A task that Swarm wants to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Task {
-    /// The task's ID.
-    pub id: String,
-    /// The ID of its service.
-    pub service: String,
-    /// `running`, or how far it has come.
-    pub state: String,
-    /// Its container, once it has one.
-    pub container: Option<String>,
-    /// Its address on each network, by the network's name.
-    pub addresses: BTreeMap<String, IpAddr>,
+    socket: PathBuf,
+    control: PathBuf,
+    log: PathBuf,
+    process: u32,
 }
 
 impl Engine {
-    pub(super) fn new(client: PathBuf) -> Self {
-        Self { client, process: 0 }
+    /// The engine whose `/run` is this folder of the sandbox, about to be started.
+    pub(super) fn new(client: PathBuf, run: &Path) -> Self {
+        Self {
+            client,
+            socket: run.join("docker.sock"),
+            // Below the engine's `--exec-root`.
+            control: run.join("docker/swarm/control.sock"),
+            log: run.join("engine.log"),
+            process: 0,
+        }
+    }
+
+    /// The same, now that this process is it.
+    pub(super) fn running_as(self, process: u32) -> Self {
+        Self { process, ..self }
     }
 
     /// The engine's socket; the path means this engine only inside of the sandbox.
-    pub fn socket(&self) -> &'static Path {
-        Path::new(SOCKET)
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// The control socket of the engine's Swarm manager; the path means it only inside of the sandbox.
-    pub fn control_socket(&self) -> &'static Path {
-        Path::new(CONTROL)
+    pub fn control_socket(&self) -> &Path {
+        &self.control
+    }
+
+    /// The file that the engine logs to.
+    pub(super) fn log_file(&self) -> &Path {
+        &self.log
+    }
+
+    /// The ID of the engine's node.
+    ///
+    /// # Errors
+    ///
+    /// If the engine does not answer.
+    pub fn node_id(&self) -> Result<String> {
+        self.docker(["info", "--format", "{{.Swarm.NodeID}}"])
     }
 
     /// The engine's process, to be signalled: stopped (`SIGSTOP`), its API hangs and its tasks run.
@@ -117,7 +126,8 @@ impl Engine {
     /// If the engine refuses, or answers something else than a `T`.
     pub fn get<T: DeserializeOwned>(&self, path: &str, filters: &serde_json::Value) -> Result<T> {
         let answer = run(Command::new("curl")
-            .args(["--silent", "--show-error", "--fail", "--unix-socket", SOCKET])
+            .args(["--silent", "--show-error", "--fail", "--unix-socket"])
+            .arg(&self.socket)
             .args(["--get", "--data-urlencode", &format!("filters={filters}")])
             .arg(format!("http://docker{path}")))?;
         serde_json::from_str(&answer).with_context(|| format!("GET {path} answered {answer}"))
@@ -130,7 +140,8 @@ impl Engine {
     /// If the engine refuses, with what it says; or if it answers something else than a `T`.
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &serde_json::Value) -> Result<T> {
         let answer = run(Command::new("curl")
-            .args(["--silent", "--show-error", "--fail-with-body", "--unix-socket", SOCKET])
+            .args(["--silent", "--show-error", "--fail-with-body", "--unix-socket"])
+            .arg(&self.socket)
             .args(["--header", "content-type: application/json", "--data", &body.to_string()])
             .arg(format!("http://docker{path}")))?;
         serde_json::from_str(&answer).with_context(|| format!("POST {path} answered {answer}"))
@@ -208,75 +219,6 @@ impl Engine {
     ///
     /// Outside of the sandbox.
     pub fn log(&self) -> Result<String> {
-        Ok(fs::read_to_string(LOG)?)
+        Ok(fs::read_to_string(&self.log)?)
     }
-}
-
-/// A task as the engine tells it, of what is used here.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct EngineTask {
-    #[serde(rename = "ID")]
-    id: String,
-    #[serde(rename = "ServiceID")]
-    service_id: String,
-    status: Status,
-    #[serde(default)]
-    networks_attachments: Vec<Attachment>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Status {
-    state: String,
-    #[serde(default)]
-    container_status: ContainerStatus,
-}
-
-#[derive(Default, Deserialize)]
-struct ContainerStatus {
-    #[serde(default, rename = "ContainerID")]
-    container_id: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Attachment {
-    network: Network,
-    #[serde(default)]
-    addresses: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Network {
-    spec: Spec,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Spec {
-    name: String,
-}
-
-impl From<EngineTask> for Task {
-    fn from(task: EngineTask) -> Self {
-        let container = Some(task.status.container_status.container_id);
-        let addresses = task.networks_attachments.into_iter().filter_map(|attachment| {
-            let address = attachment.addresses.first()?;
-            Some((attachment.network.spec.name, without_prefix(address)?))
-        });
-        Self {
-            id: task.id,
-            service: task.service_id,
-            state: task.status.state,
-            container: container.filter(|id| !id.is_empty()),
-            addresses: addresses.collect(),
-        }
-    }
-}
-
-/// The address of `10.0.1.3/24`.
-pub(super) fn without_prefix(written: &str) -> Option<IpAddr> {
-    written.split('/').next()?.parse().ok()
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::Engine;
-use super::engine::without_prefix;
+use super::task::without_prefix;
 use crate::sandbox::run;
 
 impl Engine {

@@ -16,7 +16,8 @@ use anyhow::{Context, Result, anyhow, ensure};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::engine::{Engine, Task, without_prefix};
+use super::engine::Engine;
+use super::task::{Task, without_prefix};
 use crate::sandbox::run;
 
 /// How long a change of tasks may go unnoticed.

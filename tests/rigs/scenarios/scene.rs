@@ -1,7 +1,7 @@
 //! A stage with a service under load, to which things happen.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::pin::Pin;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,6 +14,7 @@ use tokio::time::sleep;
 use super::verdict::Moments;
 use super::{Scenario, Step, beside};
 use crate::agents::{Agents, Application, Note};
+use crate::connections::established;
 use crate::engine::{Builder, Engine, State};
 use crate::orchestrator::Orchestrator;
 use crate::sandbox::run;
@@ -219,18 +220,10 @@ async fn begin(
     Orchestrator::start(engine.clone(), agents.clone(), service, application).await
 }
 
-/// How many connections to the node are open: those that only begin wait for an answer that never
-/// comes.
+/// How many connections to the node are open.
 fn connections_to_lost() -> anyhow::Result<usize> {
-    const OPEN: &str = "01";
-    let [a, b, c, d] = LOST.octets();
-    let remote = format!("{d:02X}{c:02X}{b:02X}{a:02X}:{APP_PORT:04X}");
     let table = std::fs::read_to_string("/proc/thread-self/net/tcp")?;
-    let is_one = |line: &&str| {
-        let mut fields = line.split_whitespace().skip(2);
-        fields.next() == Some(remote.as_str()) && fields.next() == Some(OPEN)
-    };
-    Ok(table.lines().filter(is_one).count())
+    Ok(established(&table, SocketAddrV4::new(LOST, APP_PORT)))
 }
 
 /// Gives this machine the address of a node that can be lost. Without it, what is sent there goes to

@@ -7,6 +7,10 @@ use std::time::Duration;
 
 use super::mix::Kind;
 
+/// Whoever takes longer has waited for something: no step of an answer takes so long, also where others
+/// use the machine.
+const SLOW: Duration = Duration::from_millis(750);
+
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
@@ -71,6 +75,15 @@ impl fmt::Display for Failure {
     }
 }
 
+/// A request that was answered, but late.
+#[derive(Debug, Clone, Copy)]
+pub struct Slow {
+    /// When it was due, since the load began.
+    pub at: Duration,
+    /// How long it took, since it was due.
+    pub took: Duration,
+}
+
 /// What came of it all.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
@@ -82,6 +95,8 @@ pub struct Report {
     pub failures: Vec<Failure>,
     /// How long the others took since they were due, the shortest first.
     pub times: Vec<Duration>,
+    /// Of these, those that took longer than three quarters of a second, in the order of their ends.
+    pub slow: Vec<Slow>,
     /// How late requests were sent, the least first: what the load itself adds to their times.
     pub late: Vec<Duration>,
 }
@@ -129,6 +144,7 @@ impl fmt::Display for Report {
 pub(super) struct Tally {
     failures: Vec<Failure>,
     times: Vec<Duration>,
+    slow: Vec<Slow>,
     late: Vec<Duration>,
 }
 
@@ -143,7 +159,12 @@ impl Tally {
     ) {
         self.late.push(late);
         match outcome {
-            Ok(()) => self.times.push(took),
+            Ok(()) => {
+                self.times.push(took);
+                if took > SLOW {
+                    self.slow.push(Slow { at, took });
+                }
+            }
             Err(fault) => self.failures.push(Failure { at, took, kind, fault }),
         }
     }
@@ -152,6 +173,7 @@ impl Tally {
         self.times.sort_unstable();
         self.late.sort_unstable();
         let asked = self.late.len();
-        Report { ran, asked, failures: self.failures, times: self.times, late: self.late }
+        let Self { failures, times, slow, late } = self;
+        Report { ran, asked, failures, times, slow, late }
     }
 }

@@ -80,7 +80,7 @@ impl Link {
     /// Ends the watch, for what it told or did not tell.
     pub(in crate::swarm) fn end(&mut self, cause: WatchCause) -> WatchError {
         self.failures = self.failures.saturating_add(1);
-        let pause = pace::retry(self.failures, pace::jitter());
+        let pause = pace::retry(pace::Failed::Listening, self.failures, pace::jitter());
         self.stage = Stage::Waiting(Box::pin(tokio::time::sleep(pause)));
         WatchError { socket: self.socket.clone().unwrap_or_default(), cause }
     }
