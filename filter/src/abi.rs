@@ -6,7 +6,7 @@
 
 #![allow(unsafe_code)]
 
-use proxy_wasm::types::{BufferType, LogLevel, MapType, Status};
+use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
 
 use crate::token::Nonce;
 
@@ -53,6 +53,8 @@ unsafe extern "C" {
         value_size: usize,
     ) -> u32;
     fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, size: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, by: i64) -> u32;
 }
 
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
@@ -64,6 +66,22 @@ unsafe extern "C" {
 pub(crate) fn log_error(text: &str) {
     // SAFETY: the host reads the text during the call.
     unsafe { proxy_log(LogLevel::Error as u32, text.as_ptr(), text.len()) };
+}
+
+/// Makes a counter in Envoy's statistics, or finds it.
+pub(crate) fn counter(name: &str) -> Option<u32> {
+    let mut id = 0;
+    // SAFETY: the host reads the name and writes the number during the call.
+    let status = unsafe {
+        proxy_define_metric(MetricType::Counter as u32, name.as_ptr(), name.len(), &raw mut id)
+    };
+    (status == OK).then_some(id)
+}
+
+/// Adds one to a counter.
+pub(crate) fn count(counter: u32) {
+    // SAFETY: numbers alone.
+    unsafe { proxy_increment_metric(counter, 1) };
 }
 
 /// Nanoseconds since 1970.

@@ -17,7 +17,7 @@ use proxy_wasm::types::{Action, ContextType, MapType};
 use crate::abi;
 use crate::config::{InfoHeaders, PIN_HEADER, ROUTE_HEADER, SERVICE_PROPERTY};
 use crate::info;
-use crate::opened::Opener;
+use crate::opened::{Opener, Refused};
 use crate::pairs;
 use crate::pin::{Edits, Evidence, Response, Session, Transport};
 use crate::plugin::Plugin;
@@ -31,12 +31,18 @@ proxy_wasm::main! {{
 
 /// One configuration of the plugin. A new one comes as a new root beside the old one, whose streams
 /// go on. `None` until it is read; Envoy gives a root that could not read it no streams.
-struct Root(Option<Rc<Plugin>>);
+struct Root(Option<Rc<Shared>>);
+
+/// What the streams of a root share.
+struct Shared {
+    plugin: Plugin,
+    counters: Vec<(Refused, u32)>,
+}
 
 /// One request and its response.
 struct Stream {
     /// `None` of a root without a configuration.
-    plugin: Option<Rc<Plugin>>,
+    shared: Option<Rc<Shared>>,
     /// When the request came, in nanoseconds since 1970.
     started: Option<u64>,
     /// `None` off sticky routes.
@@ -49,7 +55,9 @@ impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
         match Plugin::read(&abi::configuration(size).unwrap_or_default()) {
             Ok(plugin) => {
-                self.0 = Some(Rc::new(plugin));
+                let counter = |it: Refused| Some((it, abi::counter(it.counter())?));
+                let counters = Refused::ALL.into_iter().filter_map(counter).collect();
+                self.0 = Some(Rc::new(Shared { plugin, counters }));
                 true
             }
             Err(error) => {
@@ -60,7 +68,7 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream { plugin: self.0.clone(), started: None, session: None }))
+        Some(Box::new(Stream { shared: self.0.clone(), started: None, session: None }))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -76,15 +84,15 @@ impl HttpContext for Stream {
         crate::panics::if_asked_for();
         self.started = abi::now();
         self.session = self
-            .plugin
+            .shared
             .as_ref()
             .zip(self.started)
-            .and_then(|(plugin, started)| request(plugin.opener.as_ref()?, seconds(started)));
+            .and_then(|(shared, started)| request(shared, seconds(started)));
         Action::Continue
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
-        let Some(plugin) = &self.plugin else { return Action::Continue };
+        let Some(Shared { plugin, .. }) = self.shared.as_deref() else { return Action::Continue };
         if let (Some(session), Some(opener)) = (&self.session, &plugin.opener) {
             response(session, opener);
         }
@@ -96,7 +104,8 @@ impl HttpContext for Stream {
 }
 
 /// Sends a request where its session is. `now` is in seconds since 1970.
-fn request(opener: &RefCell<Opener>, now: u64) -> Option<Session> {
+fn request(shared: &Shared, now: u64) -> Option<Session> {
+    let opener = shared.plugin.opener.as_ref()?;
     // All of them: one by its name costs as much, and would be the first line of several.
     let headers = abi::headers(REQUEST)?;
     let (mut route, mut cookies, mut transport) = (None, Vec::new(), Transport::Plain);
@@ -111,6 +120,10 @@ fn request(opener: &RefCell<Opener>, now: u64) -> Option<Session> {
     }
     let opener = &mut opener.try_borrow_mut().ok()?;
     let (session, rest) = Session::open(route?, transport, &cookies, opener, now)?;
+    for why in session.refused() {
+        let counter = shared.counters.iter().find(|(counted, _)| counted == why);
+        counter.into_iter().for_each(|(_, id)| abi::count(*id));
+    }
     if let Some(lines) = rest {
         abi::replace_header(REQUEST, "cookie", &lines);
     }

@@ -207,7 +207,7 @@ pub const SERVICE_PROPERTY: &str = "xds\0upstream_host_metadata\0filter_metadata
 /// What Envoy may call of the filter, then what the filter may call of Envoy and of WASI. All else
 /// that the `proxy-wasm` crate has is shut: Envoy would enter the VM, to no effect, for each piece of
 /// a body.
-pub const CAPABILITIES: [&str; 20] = [
+pub const CAPABILITIES: [&str; 22] = [
     "proxy_on_vm_start",
     "proxy_on_configure",
     "proxy_on_context_create",
@@ -215,6 +215,8 @@ pub const CAPABILITIES: [&str; 20] = [
     "proxy_on_response_headers",
     "proxy_on_delete",
     "proxy_log",
+    "proxy_define_metric",
+    "proxy_increment_metric",
     "proxy_get_current_time_nanoseconds",
     "proxy_get_property",
     "proxy_get_buffer_bytes",

@@ -11,6 +11,31 @@ use crate::token::{KeyRing, Token};
 /// How many tokens are remembered: a bound for the memory, about half a kilobyte each.
 const PLACES: usize = 1024;
 
+/// Why a cookie of ours leads nowhere. Clients are told nothing of it; Envoy counts each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// It is no token of ours: made by another, changed, or of a key that is retired.
+    Invalid,
+    /// It has ended.
+    Over,
+    /// It is of a service that the route does not lead to.
+    Elsewhere,
+}
+
+impl Refused {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::Invalid, Self::Over, Self::Elsewhere];
+
+    /// The counter's name in Envoy's statistics, behind `wasmcustom.`.
+    pub fn counter(self) -> &'static str {
+        match self {
+            Self::Invalid => "waggle.session_tokens.invalid",
+            Self::Over => "waggle.session_tokens.over",
+            Self::Elsewhere => "waggle.session_tokens.elsewhere",
+        }
+    }
+}
+
 /// A token, and what is made of it for each request.
 #[derive(Debug)]
 pub struct Opened {
@@ -47,15 +72,22 @@ impl Opener {
         &self.keys
     }
 
-    /// As [`Token::open`].
-    pub fn open(&mut self, cookie: &str, value: &[u8], now: u64) -> Option<Rc<Opened>> {
+    /// A token that holds at `now`, in seconds since 1970. As [`Token::open`].
+    ///
+    /// # Errors
+    ///
+    /// If it is none, or has ended.
+    pub fn open(&mut self, cookie: &str, value: &[u8], now: u64) -> Result<Rc<Opened>, Refused> {
+        let opened = self.remembered(cookie, value).ok_or(Refused::Invalid)?;
+        if now < opened.token.end() { Ok(opened) } else { Err(Refused::Over) }
+    }
+
+    fn remembered(&mut self, cookie: &str, value: &[u8]) -> Option<Rc<Opened>> {
         let place = self.places.get_mut(place(value))?;
-        let remembered = place.as_ref().filter(|it| it.value == value && it.cookie == cookie);
-        if let Some(remembered) = remembered {
-            let opened = Rc::clone(&remembered.opened);
-            return (now < opened.token.end()).then_some(opened);
+        if let Some(it) = place.as_ref().filter(|it| it.value == value && it.cookie == cookie) {
+            return Some(Rc::clone(&it.opened));
         }
-        let token = Token::open(&self.keys, cookie, value, now)?;
+        let token = Token::open(&self.keys, cookie, value)?;
         let pin = STANDARD.encode(token.endpoint.to_string());
         let opened = Rc::new(Opened { token, pin });
         *place = Some(Remembered {
@@ -111,18 +143,19 @@ mod tests {
     fn what_is_remembered_ends_with_the_token() {
         let mut ours = opener();
         let value = sealed("s", 80, 1);
-        assert!(ours.open("s", value.as_bytes(), NOW).is_some());
-        assert!(ours.open("s", value.as_bytes(), NOW + 60).is_none());
+        assert!(ours.open("s", value.as_bytes(), NOW).is_ok());
+        assert_eq!(ours.open("s", value.as_bytes(), NOW + 60).unwrap_err(), Refused::Over);
+        assert_eq!(opener().open("s", value.as_bytes(), NOW + 60).unwrap_err(), Refused::Over);
     }
 
     #[test]
     fn what_is_remembered_is_of_its_cookie_alone() {
         let mut ours = opener();
         let value = sealed("s", 80, 1);
-        assert!(ours.open("s", value.as_bytes(), NOW).is_some());
-        assert!(ours.open("t", value.as_bytes(), NOW).is_none());
+        assert!(ours.open("s", value.as_bytes(), NOW).is_ok());
+        assert_eq!(ours.open("t", value.as_bytes(), NOW).unwrap_err(), Refused::Invalid);
         let longer = value + "A";
-        assert!(ours.open("s", longer.as_bytes(), NOW).is_none());
+        assert_eq!(ours.open("s", longer.as_bytes(), NOW).unwrap_err(), Refused::Invalid);
     }
 
     #[test]

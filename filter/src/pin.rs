@@ -8,7 +8,7 @@ use std::rc::Rc;
 use crate::cache_control;
 use crate::config::{RouteConfig, Schemes};
 use crate::cookie::{self, Taken};
-use crate::opened::{Opened, Opener};
+use crate::opened::{Opened, Opener, Refused};
 use crate::set_cookie::{self, Change, SameSite, Scope};
 use crate::token::{KeyRing, Nonce, Token};
 
@@ -18,6 +18,7 @@ pub struct Session {
     /// A packed [`RouteConfig`].
     route: Vec<u8>,
     opened: Option<Rc<Opened>>,
+    refused: Vec<Refused>,
     transport: Transport,
 }
 
@@ -77,16 +78,27 @@ impl Session {
     ) -> Option<(Self, Option<Vec<Vec<u8>>>)> {
         let sticky = RouteConfig::unpack(route)?;
         let Taken { values, rest } = cookie::take(cookies, sticky.cookie);
-        let found = values
-            .iter()
-            .filter_map(|value| opener.open(sticky.cookie, value, now))
-            .find(|it| sticky.has_service(&it.token.service));
-        Some((Self { route: route.to_vec(), opened: found, transport }, rest))
+        let mut refused = Vec::new();
+        let found = values.iter().find_map(|value| {
+            let why = match opener.open(sticky.cookie, value, now) {
+                Ok(found) if sticky.has_service(&found.token.service) => return Some(found),
+                Ok(_) => Refused::Elsewhere,
+                Err(why) => why,
+            };
+            refused.push(why);
+            None
+        });
+        Some((Self { route: route.to_vec(), opened: found, refused, transport }, rest))
     }
 
     /// What Envoy's `stateful_session` reads: base64 of the endpoint's `ip:port`.
     pub fn pin(&self) -> Option<&str> {
         self.opened.as_ref().map(|opened| opened.pin.as_str())
+    }
+
+    /// Why the cookies of ours that were tried before lead nowhere.
+    pub fn refused(&self) -> &[Refused] {
+        &self.refused
     }
 
     /// Whether there is nothing to do for a response, by the two headers that tell: the one in which

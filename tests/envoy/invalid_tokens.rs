@@ -1,8 +1,9 @@
-//! Why a token is none shows in nothing.
+//! Why a token is none shows in nothing but Envoy's counters.
 
 use std::time::Duration;
 
 use waggle_filter::config::InfoHeaders::Shown;
+use waggle_filter::opened::Refused;
 use waggle_tests::raw::request;
 use waggle_tests::tokens::Tokens;
 
@@ -74,4 +75,7 @@ fn any_invalid_token_is_answered_as_none_is_in_every_byte() {
         let answer = ask(&[b"a=1; session_lb=", value.as_slice(), b"; b=2"].concat());
         assert_eq!(answer, with_none, "{kind}");
     }
+    let counted =
+        |why: Refused| world.envoy.stat(&format!("wasmcustom.{}", why.counter())).unwrap();
+    assert_eq!(Refused::ALL.map(counted), [13, 1, 1]);
 }

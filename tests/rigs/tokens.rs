@@ -58,7 +58,8 @@ impl Tokens {
     /// The endpoint that a token names; none if it is not a token of ours that is valid now.
     pub fn endpoint(&self, value: &str) -> Option<SocketAddr> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-        Some(Token::open(&self.ring, &self.application, value.as_bytes(), now)?.endpoint)
+        let token = Token::open(&self.ring, &self.application, value.as_bytes())?;
+        (now < token.end()).then_some(token.endpoint)
     }
 
     /// A valid token, written anew with the same key as a later format might be: only the text that

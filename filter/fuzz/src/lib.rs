@@ -11,7 +11,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use waggle_filter::cache_control::private;
-use waggle_filter::opened::Opener;
+use waggle_filter::opened::{Opener, Refused};
 use waggle_filter::set_cookie::{self, Change, MAX_AGE_LIMIT};
 use waggle_filter::token::{KeyRing, Token};
 
@@ -115,29 +115,33 @@ pub fn seal(text: &[u8]) -> String {
 /// is remembered changes nothing; and what it holds can be sealed and opened again.
 fn opens_alike(value: &[u8]) {
     let ring = ring();
-    assert_eq!(Token::open(&ring_of(&[OTHER_KEY]), COOKIE, value, NOW), None);
-    assert_eq!(Token::open(&ring, "t", value, NOW), None);
+    assert_eq!(Token::open(&ring_of(&[OTHER_KEY]), COOKIE, value), None);
+    assert_eq!(Token::open(&ring, "t", value), None);
 
-    let token = Token::open(&ring, COOKIE, value, NOW);
+    let token = Token::open(&ring, COOKIE, value);
     let mut opener = Opener::new(self::ring());
     let found = [opener.open(COOKIE, value, NOW), opener.open(COOKIE, value, NOW)];
-    assert_eq!(found.each_ref().map(|it| it.as_ref().map(|it| &it.token)), [token.as_ref(); 2]);
-    assert!(opener.open("t", value, NOW).is_none());
+    let expected = token
+        .as_ref()
+        .ok_or(Refused::Invalid)
+        .and_then(|token| if NOW < token.end() { Ok(token) } else { Err(Refused::Over) });
+    for opened in &found {
+        assert_eq!(opened.as_ref().map(|it| &it.token).map_err(|it| *it), expected);
+    }
+    assert_eq!(opener.open("t", value, NOW).unwrap_err(), Refused::Invalid);
 
-    let ([Some(first), Some(second)], Some(token)) = (found, token) else { return };
+    let ([Ok(first), Ok(second)], Some(token)) = (found, token) else { return };
     assert!(Rc::ptr_eq(&first, &second));
     assert_eq!(first.pin, STANDARD.encode(token.endpoint.to_string()));
-    assert!(NOW < token.end());
-    assert!(opener.open(COOKIE, value, token.end()).is_none());
-    assert_eq!(Token::open(&ring, COOKIE, value, token.end()), None);
+    assert_eq!(opener.open(COOKIE, value, token.end()).unwrap_err(), Refused::Over);
     for at in 0..value.len() {
         let mut spoilt = value.to_vec();
         spoilt[at] ^= 1;
-        assert_eq!(Token::open(&ring, COOKIE, &spoilt, NOW), None, "byte {at}");
-        assert!(opener.open(COOKIE, &spoilt, NOW).is_none(), "byte {at}");
+        assert_eq!(Token::open(&ring, COOKIE, &spoilt), None, "byte {at}");
+        assert!(opener.open(COOKIE, &spoilt, NOW).is_err(), "byte {at}");
     }
     let again = token.seal(&ring, COOKIE, [8; 24]).expect("a short token");
-    assert_eq!(Token::open(&ring, COOKIE, again.as_bytes(), NOW), Some(token));
+    assert_eq!(Token::open(&ring, COOKIE, again.as_bytes()), Some(token));
 }
 
 /// A map of headers: its names and values stand one behind the other as their lengths say, and

@@ -30,6 +30,8 @@ pub(crate) struct State {
     pub(crate) log: String,
     /// What calls of the filter come to.
     pub(crate) calls: Calls,
+    /// What was counted, by the counter's name. A counter's number is its place.
+    pub(crate) counters: Vec<(String, i64)>,
     configuration: Vec<u8>,
     /// By number; a map is there in its own callback only.
     maps: BTreeMap<u32, Headers>,
@@ -52,16 +54,23 @@ pub(crate) struct Vm {
     last_context: u32,
 }
 
-static MODULE: LazyLock<Module> = LazyLock::new(|| {
+static CODE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     // Cargo's folder for tests' files is beside its folders of targets, wherever that is.
     let path = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .with_file_name("wasm32-wasip1")
         .join("release/waggle_filter.wasm");
-    let code = std::fs::read(&path).unwrap_or_else(|error| {
+    std::fs::read(&path).unwrap_or_else(|error| {
         panic!("{}: {error}; build the module first: cargo wasm", path.display())
-    });
-    Module::new(&Engine::default(), code).unwrap()
+    })
 });
+
+static MODULE: LazyLock<Module> =
+    LazyLock::new(|| Module::new(&Engine::default(), CODE.as_slice()).unwrap());
+
+/// The module's size in bytes.
+pub(crate) fn size() -> usize {
+    CODE.len()
+}
 
 /// The names of what the module exports.
 pub(crate) fn exports() -> BTreeSet<&'static str> {
@@ -159,6 +168,28 @@ fn link(linker: &mut Linker<State>) -> Result<(), Error> {
         .func_wrap("env", "proxy_log", |mut host: Host, _level: u32, text: u32, size: u32| {
             let text = read(&host, text, size);
             host.data_mut().log += &String::from_utf8(text).unwrap();
+            status(&host, OK)
+        })?
+        .func_wrap(
+            "env",
+            "proxy_define_metric",
+            |mut host: Host, kind: u32, name: u32, size: u32, out: u32| {
+                let name = String::from_utf8(read(&host, name, size)).unwrap();
+                let counters = &mut host.data_mut().counters;
+                let place = counters.iter().position(|(known, _)| *known == name);
+                let place = place.unwrap_or_else(|| {
+                    counters.push((name, 0));
+                    counters.len() - 1
+                });
+                write(&mut host, out, &u32::try_from(place).unwrap().to_le_bytes());
+                status(&host, if kind == 0 { OK } else { BAD_ARGUMENT })
+            },
+        )?
+        .func_wrap("env", "proxy_increment_metric", |mut host: Host, counter: u32, by: i64| {
+            match host.data_mut().counters.get_mut(usize::try_from(counter).unwrap()) {
+                Some((_, count)) => *count += by,
+                None => return BAD_ARGUMENT,
+            }
             status(&host, OK)
         })?
         .func_wrap("env", "proxy_get_current_time_nanoseconds", |mut host: Host, out: u32| {

@@ -41,6 +41,11 @@ fn names(lists: &[&'static str], more: Vec<&'static str>) -> BTreeSet<&'static s
 }
 
 #[test]
+fn the_module_is_under_300_kib() {
+    assert!(host::size() < 300 * 1024, "{} bytes", host::size());
+}
+
+#[test]
 fn the_module_exports_the_crates_callbacks_and_nothing_else() {
     let (callbacks, _) = capabilities();
     assert_eq!(host::exports(), names(&[LOADED_BY, IDLE_EXPORTS], callbacks));

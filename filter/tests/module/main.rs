@@ -5,6 +5,8 @@
 mod host;
 mod interface;
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use host::{Calls, Headers, ROOT, Vm};
@@ -12,6 +14,7 @@ use waggle_filter::config::{
     InfoHeaders, PIN_HEADER, PluginConfig, ROUTE_HEADER, RouteConfig, Schemes, Sessions,
 };
 use waggle_filter::info::NONE;
+use waggle_filter::opened::Refused;
 
 const HERE: &str = "10.0.1.4:8080";
 const ELSEWHERE: &str = "10.0.1.5:8080";
@@ -143,6 +146,32 @@ fn a_client_cannot_pin_itself() {
     let lines = [("cookie", "session_lb=MTAuMC4xLjQ6ODA4MA=="), (PIN_HEADER, "x")];
     let (request, _) = visit(&mut vm(), headers(&lines), vec![]);
     assert_eq!(values(&request, PIN_HEADER), [""; 0]);
+}
+
+#[test]
+fn what_leads_nowhere_is_counted_by_its_reason() {
+    let mut vm = vm();
+    let ours = pin(&mut vm);
+    let service = "xds.upstream_host_metadata.filter_metadata.waggle.service";
+    vm.state().properties.insert(service, b"other".to_vec());
+    let elsewhere = pin(&mut vm);
+    let counted = |vm: &mut Vm, cookies: &str| {
+        visit(vm, headers(&[("cookie", cookies)]), vec![]);
+        let counters = vm.state().counters.iter();
+        counters.map(|(name, count)| (name.clone(), *count)).collect::<BTreeMap<_, _>>()
+    };
+    let expected = |counts: [i64; 3]| {
+        let names = Refused::ALL.map(|it| it.counter().to_owned());
+        names.into_iter().zip(counts).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(counted(&mut vm, &ours), expected([0, 0, 0]));
+    assert_eq!(
+        counted(&mut vm, &format!("session_lb=x; session_lb=; {ours}")),
+        expected([2, 0, 0])
+    );
+    assert_eq!(counted(&mut vm, &elsewhere), expected([2, 0, 1]));
+    vm.state().clock += 401 * 86_400 * 1_000_000_000;
+    assert_eq!(counted(&mut vm, &ours), expected([2, 1, 1]));
 }
 
 #[test]
