@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use wasmi::errors::LinkerError;
-use wasmi::{Caller, Engine, Error, Extern, Instance, Linker, Memory, Module, Store};
+use wasmi::{Caller, Config, Engine, Error, Extern, Instance, Linker, Memory, Module, Store};
 
 pub(crate) type Headers = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -64,8 +64,11 @@ static CODE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     })
 });
 
-static MODULE: LazyLock<Module> =
-    LazyLock::new(|| Module::new(&Engine::default(), CODE.as_slice()).unwrap());
+static MODULE: LazyLock<Module> = LazyLock::new(|| {
+    let mut config = Config::default();
+    config.consume_fuel(true);
+    Module::new(&Engine::new(&config), CODE.as_slice()).unwrap()
+});
 
 /// The module's size in bytes.
 pub(crate) fn size() -> usize {
@@ -86,6 +89,7 @@ impl Vm {
     /// A VM as Envoy starts it, not yet configured.
     pub(crate) fn start() -> Self {
         let mut store = Store::new(MODULE.engine(), State::default());
+        store.set_fuel(u64::MAX).unwrap();
         let mut linker = Linker::new(MODULE.engine());
         link(&mut linker).unwrap();
         forbid_the_rest(&mut linker).unwrap();
@@ -95,6 +99,11 @@ impl Vm {
         let root = vm.create_context(0);
         assert_eq!(vm.call::<_, u32>("proxy_on_vm_start", (root, 0_u32)), 1);
         vm
+    }
+
+    /// How much work the filter has done: instructions, more or less.
+    pub(crate) fn work(&self) -> u64 {
+        u64::MAX - self.store.get_fuel().unwrap()
     }
 
     pub(crate) fn state(&mut self) -> &mut State {

@@ -5,7 +5,7 @@
 mod host;
 mod interface;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -172,6 +172,30 @@ fn what_leads_nowhere_is_counted_by_its_reason() {
     assert_eq!(counted(&mut vm, &elsewhere), expected([2, 0, 1]));
     vm.state().clock += 401 * 86_400 * 1_000_000_000;
     assert_eq!(counted(&mut vm, &ours), expected([2, 1, 1]));
+}
+
+#[test]
+fn a_forgery_makes_the_same_work_wherever_it_is_wrong() {
+    let ours = pin(&mut vm());
+    let changed_at = |from_end: usize| {
+        let (before, rest) = ours.split_at(ours.len() - from_end);
+        let other = if rest.starts_with('A') { "B" } else { "A" };
+        [before, other, &rest[1..]].concat()
+    };
+    let work_of = |cookie: &String| {
+        let mut vm = vm();
+        let stream = vm.create_context(ROOT);
+        let before = vm.work();
+        let request = vm.request(stream, on_route(headers(&[("cookie", cookie)])));
+        assert_eq!(values(&request, PIN_HEADER), [""; 0], "{cookie}");
+        vm.work() - before
+    };
+    // All of the token: nonce, text and tag, but for the last letter, of which not all bits count.
+    let forgeries: Vec<String> = (2..=ours.len() - "session_lb=".len()).map(changed_at).collect();
+    // The interpreter translates what is run for the first time.
+    work_of(&forgeries[0]);
+    let work: BTreeSet<u64> = forgeries.iter().map(work_of).collect();
+    assert_eq!(work.len(), 1, "{work:?}");
 }
 
 #[test]
