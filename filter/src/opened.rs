@@ -144,8 +144,12 @@ mod tests {
         let mut ours = opener();
         let value = sealed("s", 80, 1);
         assert!(ours.open("s", value.as_bytes(), NOW).is_ok());
-        assert_eq!(ours.open("s", value.as_bytes(), NOW + 60).unwrap_err(), Refused::Over);
-        assert_eq!(opener().open("s", value.as_bytes(), NOW + 60).unwrap_err(), Refused::Over);
+        for opener in [&mut ours, &mut opener()] {
+            assert!(opener.open("s", value.as_bytes(), NOW + 59).is_ok());
+            for now in [NOW + 60, u64::MAX] {
+                assert_eq!(opener.open("s", value.as_bytes(), now).unwrap_err(), Refused::Over);
+            }
+        }
     }
 
     #[test]
