@@ -129,7 +129,8 @@ async fn go_on(plan: Plan, began: Instant, stop: Arc<AtomicBool>) -> Report {
         while asked.try_join_next().is_some() {}
         number = number.wrapping_add(1);
     }
+    let ran = began.elapsed();
     while asked.join_next().await.is_some() {}
     let tally = tally.take();
-    tally.report(began.elapsed())
+    tally.report(ran)
 }

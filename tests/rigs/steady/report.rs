@@ -87,7 +87,7 @@ pub struct Slow {
 /// What came of it all.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// How long it ran.
+    /// How long it asked, without the wait for the last answers.
     pub ran: Duration,
     /// How many requests were asked.
     pub asked: usize,
