@@ -6,6 +6,8 @@
 
 #![allow(unsafe_code)]
 
+use std::time::Duration;
+
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
 
 use crate::token::Nonce;
@@ -84,12 +86,12 @@ pub(crate) fn count(counter: u32) {
     unsafe { proxy_increment_metric(counter, 1) };
 }
 
-/// Nanoseconds since 1970.
-pub(crate) fn now() -> Option<u64> {
+/// The time since 1970.
+pub(crate) fn now() -> Option<Duration> {
     let mut time = 0;
     // SAFETY: the host writes one u64 during the call.
     let status = unsafe { proxy_get_current_time_nanoseconds(&raw mut time) };
-    (status == OK).then_some(time)
+    (status == OK).then_some(Duration::from_nanos(time))
 }
 
 /// An attribute of Envoy, by the steps to it, with a NUL between them.

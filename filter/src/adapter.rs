@@ -43,8 +43,8 @@ struct Shared {
 struct Stream {
     /// `None` of a root without a configuration.
     shared: Option<Rc<Shared>>,
-    /// When the request came, in nanoseconds since 1970.
-    started: Option<u64>,
+    /// When the request came, since 1970.
+    started: Option<Duration>,
     /// `None` off sticky routes.
     session: Option<Session>,
 }
@@ -83,11 +83,8 @@ impl HttpContext for Stream {
         #[cfg(feature = "panic-for-tests")]
         crate::panics::if_asked_for();
         self.started = abi::now();
-        self.session = self
-            .shared
-            .as_ref()
-            .zip(self.started)
-            .and_then(|(shared, started)| request(shared, seconds(started)));
+        let known = self.shared.as_ref().zip(self.started);
+        self.session = known.and_then(|(shared, now)| request(shared, now.as_secs()));
         Action::Continue
     }
 
@@ -155,7 +152,7 @@ fn response(session: &Session, opener: &RefCell<Opener>) {
         set_cookies: pairs::values(&map, "set-cookie").collect(),
         cache_control: pairs::values(&map, "cache-control").collect(),
     };
-    apply(&session.respond(endpoint, &headers, opener.keys(), seconds(now), evidence));
+    apply(&session.respond(endpoint, &headers, opener.keys(), now.as_secs(), evidence));
 }
 
 fn apply(edits: &Edits) {
@@ -180,18 +177,12 @@ fn evidence() -> Evidence {
 
 /// Tells how long the endpoint took. Envoy marked the replies for which it found none; a request that
 /// was tried again may be marked and have one.
-fn show_response_time(started: Option<u64>) {
+fn show_response_time(started: Option<Duration>) {
     let is_marked = abi::header(RESPONSE, info::UPSTREAM_RESPONSE_TIME).is_some();
     let had_endpoint = !is_marked || abi::property("upstream\0address").is_some();
-    match started.zip(abi::now()).filter(|_| had_endpoint) {
-        Some((start, end)) => {
-            let time = info::response_time(start, end);
-            abi::set_header(RESPONSE, info::UPSTREAM_RESPONSE_TIME, time.as_bytes());
-        }
+    let times = started.zip(abi::now()).filter(|_| had_endpoint);
+    match times.map(|(start, end)| info::response_time(start, end)) {
+        Some(time) => abi::set_header(RESPONSE, info::UPSTREAM_RESPONSE_TIME, time.as_bytes()),
         None => abi::remove_header(RESPONSE, info::UPSTREAM_RESPONSE_TIME),
     }
-}
-
-fn seconds(nanoseconds: u64) -> u64 {
-    Duration::from_nanos(nanoseconds).as_secs()
 }
