@@ -8,7 +8,8 @@
 //!
 //! [`swarm`] reads a complete [`swarm::Picture`]; [`labels`], [`routing`] and [`envoy`] are pure
 //! functions that turn it into Envoy resources; [`xds`] serves those. [`control`] joins the steps.
-//! [`persistent`] is the map that lets each step work with the change, not with the Swarm.
+//! [`persistent`] is the map that lets each step work with the change, not with the Swarm; [`few`] is
+//! the one for a few entries.
 //! [`proxy`] looks after the services that run the Envoys; it alone writes to the Swarm.
 
 pub mod admin;
@@ -16,6 +17,7 @@ pub mod bootstrap;
 pub mod check;
 pub mod control;
 pub mod envoy;
+pub mod few;
 pub mod keys;
 pub mod labels;
 pub mod persistent;

@@ -117,14 +117,14 @@ pub(super) fn service(docker: DockerService, odd: &mut dyn FnMut(String)) -> Res
         name: ServiceName::new(some(spec.name, "Spec.Name")?),
         created_at,
         version: version.index,
-        labels: spec.labels.unwrap_or_default(),
+        labels: spec.labels.unwrap_or_default().into(),
         misplaced_labels: misplaced.filter(|(key, _)| key.starts_with(LABEL_PREFIX)).collect(),
         networks: Vec::new(),
         resolution: match spec.endpoint_spec.unwrap_or_default().mode.as_deref() {
             Some("dnsrr") => Resolution::RoundRobin,
             _ => Resolution::VirtualIp,
         },
-        vips,
+        vips: vips.into(),
         secrets: container.secrets.into_iter().flatten().filter_map(mounted).collect(),
         scale: spec.mode.unwrap_or_default().into(),
         update: update_status.unwrap_or_default().into(),
@@ -190,7 +190,7 @@ pub(super) fn task(
         slot: docker.slot.filter(|slot| *slot > 0),
         node: docker.node_id.filter(|node| !node.is_empty()).map(NodeId::new),
         state: written.as_deref().map_or(TaskState::Waiting, state),
-        addresses,
+        addresses: addresses.into(),
         secrets: held.into_iter().flatten().filter_map(mounted).map(|it| it.id).collect(),
     };
     Ok(Versioned::new(docker.version.index, task))
