@@ -7,7 +7,7 @@
 //! [`run`] is the source. Its parts, in the order in which an answer passes them:
 //!
 //! ```text
-//! call ─▶ docker ─▶ convert ─▶ reader ─▶ belief ─▶ Observed
+//! call ─▶ docker ─▶ cut ─▶ listing ─▶ convert ─▶ reader ─▶ belief ─▶ Observed
 //!           watch ─▶ convert ─▶ mirror ─┘
 //!                     pace, events: when to read
 //! ```
@@ -26,9 +26,11 @@ mod address;
 mod belief;
 mod call;
 mod convert;
+mod cut;
 mod docker;
 mod events;
 mod id;
+mod listing;
 mod mirror;
 mod pace;
 mod reader;

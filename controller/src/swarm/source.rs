@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::belief::Belief;
 use super::call::CallError;
-use super::convert::Oddity;
 use super::docker::Docker;
 use super::events::{self, Heard};
+use super::listing::Oddity;
 use super::pace::{self, Activity, Pause};
 use super::reader::Reader;
 use super::watch::Link;
