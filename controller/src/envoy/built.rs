@@ -8,6 +8,7 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::route::{self, Encoded};
 use super::virtual_host::virtual_host;
@@ -116,6 +117,6 @@ impl Built {
 /// Whether the hosts and certificates that lead to a pool have to be looked at: not where only its
 /// endpoints are others.
 fn answers_as_another(change: &Change<'_, PoolName, Pool>) -> bool {
-    let told = |pool: &Pool| Pool { endpoints: Vec::new(), ..pool.clone() };
+    let told = |pool: &Pool| Pool { endpoints: Arc::default(), ..pool.clone() };
     change.before.map(told) != change.after.map(told)
 }
