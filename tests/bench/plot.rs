@@ -18,6 +18,8 @@ pub(crate) struct Panel {
     pub(crate) x_scale: Scale,
     /// What the vertical axis tells, with its unit.
     pub(crate) y: String,
+    /// How the vertical axis counts; in equal steps, from zero.
+    pub(crate) y_scale: Scale,
     /// Drawn in this order, the first one widest: of lines that lie on each other, all are seen.
     pub(crate) lines: Vec<Line>,
 }
@@ -45,6 +47,18 @@ impl Scale {
         match self {
             Self::Linear => shown,
             Self::Logarithmic => shown.start.floor()..shown.end.ceil(),
+        }
+    }
+
+    /// The part of a vertical axis that shows this one: from zero, or of powers, whole ones.
+    fn grounded(self, shown: Range<f64>) -> Range<f64> {
+        match self {
+            Self::Linear => {
+                let ground = shown.start.min(0.0);
+                let top = shown.end.max(1.0);
+                ground..top + (top - ground) * 0.05
+            }
+            Self::Logarithmic => self.whole(shown),
         }
     }
 
@@ -119,16 +133,15 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 fn draw_panel(panel: &Panel, area: &Area<'_>) -> Result<()> {
     let points = || panel.lines.iter().flat_map(|line| &line.points);
-    let scale = panel.x_scale;
-    let xs = scale.whole(extent(points().map(|point| scale.place(point.0))));
-    let ys = extent(points().map(|point| point.1).chain([0.0, 1.0]));
-    let top = ys.end + (ys.end - ys.start) * 0.05;
+    let (x_scale, y_scale) = (panel.x_scale, panel.y_scale);
+    let xs = x_scale.whole(extent(points().map(|point| x_scale.place(point.0))));
+    let ys = y_scale.grounded(extent(points().map(|point| y_scale.place(point.1))));
     let mut chart = ChartBuilder::on(area)
         .margin(8)
         .caption(&panel.title, (FONT, 16).into_font().color(&INK))
         .x_label_area_size(36)
         .y_label_area_size(48)
-        .build_cartesian_2d(xs, ys.start..top)?;
+        .build_cartesian_2d(xs, ys)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -138,14 +151,14 @@ fn draw_panel(panel: &Panel, area: &Area<'_>) -> Result<()> {
         .label_style((FONT, 13).into_font().color(&INK))
         .x_desc(&panel.x)
         .y_desc(&panel.y)
-        .x_labels(scale.labels())
+        .x_labels(x_scale.labels())
         .y_labels(5)
-        .x_label_formatter(&|place| scale.label(*place))
-        .y_label_formatter(&|value| short(*value))
+        .x_label_formatter(&|place| x_scale.label(*place))
+        .y_label_formatter(&|place| y_scale.label(*place))
         .draw()?;
     for (place, line) in panel.lines.iter().enumerate() {
         let style = style(place, panel.lines.len());
-        let places = line.points.iter().map(|(x, y)| (scale.place(*x), *y));
+        let places = line.points.iter().map(|(x, y)| (x_scale.place(*x), y_scale.place(*y)));
         chart.draw_series(LineSeries::new(places, style))?;
     }
     Ok(())
