@@ -19,6 +19,9 @@ const REFRESH: Duration = Duration::from_mins(1);
 /// Reads pictures from one connection.
 pub(super) struct Reader<'a> {
     docker: &'a Docker,
+    /// Until the first read is over, what was known before it: what is equal is shared with that, which
+    /// others hold.
+    held: Arc<Picture>,
     services: Listing<Draft>,
     tasks: Listing<Versioned<Task>>,
     networks: Map<NetworkId, Network>,
@@ -45,9 +48,10 @@ pub(super) struct Lists<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(docker: &'a Docker, read_secrets: Secrets) -> Self {
+    pub(super) fn new(docker: &'a Docker, read_secrets: Secrets, held: Arc<Picture>) -> Self {
         Self {
             docker,
+            held,
             services: Listing::new("service"),
             tasks: Listing::new("task"),
             networks: Map::default(),
@@ -67,7 +71,12 @@ impl<'a> Reader<'a> {
     pub(super) async fn read(&mut self, heard: &Heard) -> Result<Arc<Picture>, CallError> {
         let (mut services, mut tasks) = (self.services.again(), self.tasks.again());
         let mut names = Names::default();
-        let mut task = |docker, odd: &mut dyn FnMut(String)| convert::task(docker, &mut names, odd);
+        let held = &self.held.tasks;
+        let mut task = |docker, odd: &mut dyn FnMut(String)| {
+            let Versioned { version, object } = convert::task(docker, &mut names, odd)?;
+            let equal = held.get_shared(&object.id).filter(|held| **held == object).cloned();
+            Ok(Versioned { version, object: equal.unwrap_or(object) })
+        };
         tokio::try_join!(
             self.docker.services(|piece| services.take(piece, convert::service)),
             self.docker.tasks(|piece| tasks.take(piece, &mut task)),
@@ -78,6 +87,7 @@ impl<'a> Reader<'a> {
         let services = services.end().map_err(|error| cut("/services", error))?;
         let tasks = tasks.end().map_err(|error| cut("/tasks", error))?;
         let (services, tasks) = (self.services.adopt(services), self.tasks.adopt(tasks));
+        self.held = Arc::default();
         let others = self.read_others(heard).await?;
         if [services, tasks, others] == [Change::Same; 3] {
             return Ok(Arc::clone(&self.picture));
