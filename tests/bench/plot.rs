@@ -111,19 +111,24 @@ const COLOURS: [RGBColor; 6] = [
 
 const FONT: &str = "sans-serif";
 
-/// Draws panels side by side, with one legend: lines of the same place have the same name in each.
+/// Draws panels side by side, with one legend: lines of the same place have the same name in each. Their
+/// vertical axes are one, so that they compare.
 ///
 /// # Errors
 ///
 /// If there is no line at all, or the file cannot be written.
 pub(crate) fn draw(file: &Path, panels: &[Panel]) -> Result<()> {
     let count = u32::try_from(panels.len())?;
-    let legend = &panels.first().context("a plot has panels")?.lines;
+    let first = panels.first().context("a plot has panels")?;
+    let (legend, y_scale) = (&first.lines, first.y_scale);
+    let lines = panels.iter().flat_map(|panel| &panel.lines);
+    let heights = lines.flat_map(|line| &line.points).map(|point| y_scale.place(point.1));
+    let ys = y_scale.grounded(extent(heights));
     let size = (PANEL.0 * count, PANEL.1 + LEGEND);
     let area = SVGBackend::new(file, size).into_drawing_area();
     let (planes, below) = area.split_vertically(PANEL.1);
     for (panel, area) in panels.iter().zip(planes.split_evenly((1, panels.len()))) {
-        draw_panel(panel, &area)?;
+        draw_panel(panel, (y_scale, ys.clone()), &area)?;
     }
     draw_legend(legend, &below)?;
     area.present().with_context(|| format!("write {}", file.display()))
@@ -131,13 +136,14 @@ pub(crate) fn draw(file: &Path, panels: &[Panel]) -> Result<()> {
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-fn draw_panel(panel: &Panel, area: &Area<'_>) -> Result<()> {
-    let points = || panel.lines.iter().flat_map(|line| &line.points);
-    let (x_scale, y_scale) = (panel.x_scale, panel.y_scale);
-    let xs = x_scale.whole(extent(points().map(|point| x_scale.place(point.0))));
-    let ys = y_scale.grounded(extent(points().map(|point| y_scale.place(point.1))));
+fn draw_panel(panel: &Panel, (y_scale, ys): (Scale, Range<f64>), area: &Area<'_>) -> Result<()> {
+    let points = panel.lines.iter().flat_map(|line| &line.points);
+    let x_scale = panel.x_scale;
+    let xs = x_scale.whole(extent(points.map(|point| x_scale.place(point.0))));
     let mut chart = ChartBuilder::on(area)
         .margin(8)
+        // The last label stands half behind the axis.
+        .margin_right(24)
         .caption(&panel.title, (FONT, 16).into_font().color(&INK))
         .x_label_area_size(36)
         .y_label_area_size(48)
