@@ -200,6 +200,8 @@ impl Docker {
         let mut answer = self.get(path_and_query).await?;
         while let Some(piece) = answer.next().await? {
             take(&piece).map_err(|error| Cause::Unreadable(error.to_string()))?;
+            // A long list comes without a pause: the watch is to be heard meanwhile.
+            tokio::task::yield_now().await;
         }
         Ok(())
     }
