@@ -53,11 +53,12 @@ impl Cut {
         piece: &[u8],
         mut each: impl FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut from = 0;
-        for (at, byte) in piece.iter().enumerate() {
-            let Some(edge) = self.edge(*byte) else { continue };
-            let rest = piece.get(from..at).unwrap_or_default();
-            from = at + 1;
+        let (mut from, mut at) = (0, 0);
+        while let Some((place, byte)) = self.next_sign(piece, at) {
+            at = place + 1;
+            let Some(edge) = self.edge(byte) else { continue };
+            let rest = piece.get(from..place).unwrap_or_default();
+            from = at;
             if self.begun.is_empty() {
                 self.end_value(rest, edge, &mut each)?;
             } else {
@@ -82,6 +83,19 @@ impl Cut {
             Stage::Over if self.begun.trim_ascii().is_empty() => Ok(()),
             Stage::Over => Err(Error::custom("something follows the list")),
         }
+    }
+
+    /// The next byte that may mean something, and where it is: of most, one look is enough.
+    fn next_sign(&self, piece: &[u8], from: usize) -> Option<(usize, u8)> {
+        let rest = piece.get(from..)?.iter();
+        let place = match self.text {
+            Text::Inside => rest.clone().position(|it| matches!(it, b'"' | b'\\')),
+            Text::Escaped => Some(0),
+            Text::Outside => {
+                rest.clone().position(|it| matches!(it, b'"' | b',' | b'[' | b']' | b'{' | b'}'))
+            }
+        }?;
+        rest.as_slice().get(place).map(|byte| (from + place, *byte))
     }
 
     /// Whether a byte ends a value.
