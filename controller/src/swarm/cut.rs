@@ -54,9 +54,10 @@ impl Cut {
         mut each: impl FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let (mut from, mut at) = (0, 0);
-        while let Some((place, byte)) = self.next_sign(piece, at) {
+        while let Some(place) = self.next_sign(piece, at) {
             at = place + 1;
-            let Some(edge) = self.edge(byte) else { continue };
+            let edge = piece.get(place).and_then(|byte| self.edge(*byte));
+            let Some(edge) = edge else { continue };
             let rest = piece.get(from..place).unwrap_or_default();
             from = at;
             if self.begun.is_empty() {
@@ -85,20 +86,22 @@ impl Cut {
         }
     }
 
-    /// The next byte that may mean something, and where it is: of most, one look is enough.
-    fn next_sign(&self, piece: &[u8], from: usize) -> Option<(usize, u8)> {
-        let rest = piece.get(from..)?.iter();
+    /// Where the next byte is that may mean something: of most, one look is enough.
+    #[inline]
+    fn next_sign(&self, piece: &[u8], from: usize) -> Option<usize> {
+        let mut rest = piece.get(from..)?.iter();
         let place = match self.text {
-            Text::Inside => rest.clone().position(|it| matches!(it, b'"' | b'\\')),
-            Text::Escaped => Some(0),
+            Text::Inside => rest.position(|it| matches!(it, b'"' | b'\\')),
+            Text::Escaped => rest.next().map(|_| 0),
             Text::Outside => {
-                rest.clone().position(|it| matches!(it, b'"' | b',' | b'[' | b']' | b'{' | b'}'))
+                rest.position(|it| matches!(it, b'"' | b',' | b'[' | b']' | b'{' | b'}'))
             }
-        }?;
-        rest.as_slice().get(place).map(|byte| (from + place, *byte))
+        };
+        place.map(|place| from + place)
     }
 
     /// Whether a byte ends a value.
+    #[inline]
     fn edge(&mut self, byte: u8) -> Option<Edge> {
         match (self.text, byte) {
             (Text::Inside, b'"') => self.text = Text::Outside,
