@@ -226,7 +226,7 @@ pub struct Pool {
     /// How long connections to its endpoints may live.
     pub connections: Connections,
     /// Its endpoints, sorted by address; one address is there once.
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Arc<[Endpoint]>,
 }
 
 /// How long connections to a pool's endpoints may live.
@@ -308,7 +308,7 @@ pub enum Standing {
         /// Its claims, each with the pool that answers it.
         claims: BTreeMap<Claim, PoolName>,
         /// Its own endpoints, wherever they are pooled.
-        endpoints: Vec<Endpoint>,
+        endpoints: Arc<[Endpoint]>,
     },
     /// It is not routed; its problems say why.
     Rejected,

@@ -4,7 +4,7 @@
 //! not answer. It is a convenience: where it cannot be used, the controller warns and goes on.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -110,9 +110,7 @@ impl StateDir {
     /// Keeps a state in place of the last one; a crash leaves one of the two whole.
     pub fn save(&self, memory: &Memory) -> Result<(), StateError> {
         let keeping = Keeping { format: FORMAT, picture: &memory.picture, ledger: &memory.ledger };
-        let text = serde_json::to_vec(&keeping)
-            .map_err(|error| StateError::Io { path: self.0.join(KEPT), source: error.into() })?;
-        self.replace(KEPT, &text)
+        self.replace(KEPT, |file| Ok(serde_json::to_writer(file, &keeping)?))
     }
 
     /// The session key of this directory, made on first use.
@@ -122,7 +120,7 @@ impl StateDir {
                 .map_err(|source| StateError::Key { path: self.0.join(SESSION_KEY), source });
         }
         let key = keys::generate()?;
-        self.replace(SESSION_KEY, format!("{key}\n").as_bytes())?;
+        self.replace(SESSION_KEY, |file| writeln!(file, "{key}"))?;
         Ok(vec![key])
     }
 
@@ -135,18 +133,24 @@ impl StateDir {
         }
     }
 
-    fn replace(&self, name: &str, content: &[u8]) -> Result<(), StateError> {
+    /// Puts a file in place that is written meanwhile: its text, which may be long, is nowhere else.
+    fn replace(
+        &self,
+        name: &str,
+        content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    ) -> Result<(), StateError> {
         let path = self.0.join(name);
         let fresh = self.0.join(format!("{name}.new"));
         let write = || -> io::Result<()> {
-            let mut file: File = OpenOptions::new()
+            let file = OpenOptions::new()
                 .write(true)
                 .create(true)
                 .truncate(true)
                 .mode(0o600)
                 .open(&fresh)?;
-            file.write_all(content)?;
-            file.sync_all()?;
+            let mut file = BufWriter::new(file);
+            content(&mut file)?;
+            file.into_inner()?.sync_all()?;
             std::fs::rename(&fresh, &path)
         };
         write().map_err(|source| StateError::Io { path: path.clone(), source })

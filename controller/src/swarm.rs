@@ -7,27 +7,30 @@
 //! [`run`] is the source. Its parts, in the order in which an answer passes them:
 //!
 //! ```text
-//! call ─▶ docker ─▶ convert ─▶ reader ─▶ belief ─▶ Observed
+//! call ─▶ docker ─▶ cut ─▶ listing ─▶ convert ─▶ reader ─▶ belief ─▶ Observed
 //!           watch ─▶ convert ─▶ mirror ─┘
 //!                     pace, events: when to read
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::few::Few;
 use crate::persistent::Map;
 
 mod address;
 mod belief;
 mod call;
 mod convert;
+mod cut;
 mod docker;
 mod events;
 mod id;
+mod listing;
 mod mirror;
 mod pace;
 mod reader;
@@ -149,9 +152,9 @@ pub struct Service {
     /// `Version.Index`: grows with each write of the service.
     pub version: u64,
     /// The labels of the service (`docker service create --label`, Compose `deploy.labels`).
-    pub labels: BTreeMap<String, String>,
+    pub labels: Few<String, String>,
     /// The `com.docker.lb.*` labels of its containers: a common mistake that deserves a hint.
-    pub misplaced_labels: BTreeMap<String, String>,
+    pub misplaced_labels: Few<String, String>,
     /// The networks that the service is attached to by its specification, in its order; ingress,
     /// and what is not in [`Picture::networks`] (such as `host`), left out.
     pub networks: Vec<NetworkId>,
@@ -159,7 +162,7 @@ pub struct Service {
     pub resolution: Resolution,
     /// Its virtual IPs by network. Swarm assigns them a moment after the service is created or
     /// attached to a network.
-    pub vips: BTreeMap<NetworkId, IpAddr>,
+    pub vips: Few<NetworkId, IpAddr>,
     /// The secrets that are mounted into its tasks.
     pub secrets: Vec<MountedSecret>,
     /// How many tasks it asks for.
@@ -222,7 +225,7 @@ pub struct Task {
     /// How far it has come.
     pub state: TaskState,
     /// Its address on each of its networks. Known before the container exists.
-    pub addresses: BTreeMap<NetworkId, IpAddr>,
+    pub addresses: Few<NetworkId, IpAddr>,
     /// The secrets that it holds. Those of its service's specification come with a new task.
     #[serde(default)]
     pub secrets: BTreeSet<SecretId>,

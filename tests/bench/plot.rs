@@ -18,6 +18,8 @@ pub(crate) struct Panel {
     pub(crate) x_scale: Scale,
     /// What the vertical axis tells, with its unit.
     pub(crate) y: String,
+    /// How the vertical axis counts; in equal steps, from zero.
+    pub(crate) y_scale: Scale,
     /// Drawn in this order, the first one widest: of lines that lie on each other, all are seen.
     pub(crate) lines: Vec<Line>,
 }
@@ -45,6 +47,18 @@ impl Scale {
         match self {
             Self::Linear => shown,
             Self::Logarithmic => shown.start.floor()..shown.end.ceil(),
+        }
+    }
+
+    /// The part of a vertical axis that shows this one: from zero, or of powers, whole ones.
+    fn grounded(self, shown: Range<f64>) -> Range<f64> {
+        match self {
+            Self::Linear => {
+                let ground = shown.start.min(0.0);
+                let top = shown.end.max(1.0);
+                ground..top + (top - ground) * 0.05
+            }
+            Self::Logarithmic => self.whole(shown),
         }
     }
 
@@ -97,19 +111,24 @@ const COLOURS: [RGBColor; 6] = [
 
 const FONT: &str = "sans-serif";
 
-/// Draws panels side by side, with one legend: lines of the same place have the same name in each.
+/// Draws panels side by side, with one legend: lines of the same place have the same name in each. Their
+/// vertical axes are one, so that they compare.
 ///
 /// # Errors
 ///
 /// If there is no line at all, or the file cannot be written.
 pub(crate) fn draw(file: &Path, panels: &[Panel]) -> Result<()> {
     let count = u32::try_from(panels.len())?;
-    let legend = &panels.first().context("a plot has panels")?.lines;
+    let first = panels.first().context("a plot has panels")?;
+    let (legend, y_scale) = (&first.lines, first.y_scale);
+    let lines = panels.iter().flat_map(|panel| &panel.lines);
+    let heights = lines.flat_map(|line| &line.points).map(|point| y_scale.place(point.1));
+    let ys = y_scale.grounded(extent(heights));
     let size = (PANEL.0 * count, PANEL.1 + LEGEND);
     let area = SVGBackend::new(file, size).into_drawing_area();
     let (planes, below) = area.split_vertically(PANEL.1);
     for (panel, area) in panels.iter().zip(planes.split_evenly((1, panels.len()))) {
-        draw_panel(panel, &area)?;
+        draw_panel(panel, (y_scale, ys.clone()), &area)?;
     }
     draw_legend(legend, &below)?;
     area.present().with_context(|| format!("write {}", file.display()))
@@ -117,18 +136,18 @@ pub(crate) fn draw(file: &Path, panels: &[Panel]) -> Result<()> {
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-fn draw_panel(panel: &Panel, area: &Area<'_>) -> Result<()> {
-    let points = || panel.lines.iter().flat_map(|line| &line.points);
-    let scale = panel.x_scale;
-    let xs = scale.whole(extent(points().map(|point| scale.place(point.0))));
-    let ys = extent(points().map(|point| point.1).chain([0.0, 1.0]));
-    let top = ys.end + (ys.end - ys.start) * 0.05;
+fn draw_panel(panel: &Panel, (y_scale, ys): (Scale, Range<f64>), area: &Area<'_>) -> Result<()> {
+    let points = panel.lines.iter().flat_map(|line| &line.points);
+    let x_scale = panel.x_scale;
+    let xs = x_scale.whole(extent(points.map(|point| x_scale.place(point.0))));
     let mut chart = ChartBuilder::on(area)
         .margin(8)
+        // The last label stands half behind the axis.
+        .margin_right(24)
         .caption(&panel.title, (FONT, 16).into_font().color(&INK))
         .x_label_area_size(36)
         .y_label_area_size(48)
-        .build_cartesian_2d(xs, ys.start..top)?;
+        .build_cartesian_2d(xs, ys)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -138,14 +157,14 @@ fn draw_panel(panel: &Panel, area: &Area<'_>) -> Result<()> {
         .label_style((FONT, 13).into_font().color(&INK))
         .x_desc(&panel.x)
         .y_desc(&panel.y)
-        .x_labels(scale.labels())
+        .x_labels(x_scale.labels())
         .y_labels(5)
-        .x_label_formatter(&|place| scale.label(*place))
-        .y_label_formatter(&|value| short(*value))
+        .x_label_formatter(&|place| x_scale.label(*place))
+        .y_label_formatter(&|place| y_scale.label(*place))
         .draw()?;
     for (place, line) in panel.lines.iter().enumerate() {
         let style = style(place, panel.lines.len());
-        let places = line.points.iter().map(|(x, y)| (scale.place(*x), *y));
+        let places = line.points.iter().map(|(x, y)| (x_scale.place(*x), y_scale.place(*y)));
         chart.draw_series(LineSeries::new(places, style))?;
     }
     Ok(())

@@ -7,12 +7,15 @@
 //! ```
 
 mod client;
+mod figure;
 mod picture;
 mod pipeline;
 mod rig;
 mod settings;
 mod socket;
 mod stages;
+
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -31,6 +34,9 @@ pub(crate) struct Settings {
     /// Services behind the sockets of a simulated engine
     #[arg(long, value_delimiter = ',', default_value = "100,1000,10000")]
     behind_sockets: Vec<usize>,
+    /// The folder of the plot, which shows the second table
+    #[arg(long, default_value_os_t = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("docs"))]
+    plots: PathBuf,
 }
 
 /// How many changes are measured at most where they are polled.
@@ -38,7 +44,7 @@ const POLLED_CHANGES: usize = 30;
 
 /// Measures, prints tables, and tells on stderr where it is.
 pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
-    let Settings { services, clients, changes, behind_sockets } = settings;
+    let Settings { services, clients, changes, behind_sockets, plots } = settings;
     if !services.is_empty() {
         println!("{}", stages::HEAD);
     }
@@ -49,11 +55,18 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
         }
     }
     println!("\n{}", pipeline::HEAD);
+    let mut rows = Vec::new();
     for &services in services {
         for &clients in clients {
             eprintln!("{services} services, {clients} light clients and an Envoy");
-            println!("{}", pipeline::measure(services, clients, *changes)?);
+            let row = pipeline::measure(services, clients, *changes)?;
+            println!("{row}");
+            rows.push(row);
         }
+    }
+    // Of one size there is no line.
+    if services.len() > 1 {
+        figure::draw(plots, &rows)?;
     }
     println!("\n{}", socket::HEAD);
     let runtime = tokio::runtime::Runtime::new()?;

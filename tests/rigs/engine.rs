@@ -170,6 +170,11 @@ impl Engine {
         self.0.server.watches.begun()
     }
 
+    /// Prints the long lists now, so that whoever asks for them next does not wait for that.
+    pub fn print_lists(&self) {
+        self.0.server.print_lists();
+    }
+
     /// When the last write was told to those who watch; finding out what it changed takes time.
     pub fn last_told(&self) -> Option<Instant> {
         self.0.server.watches.told()

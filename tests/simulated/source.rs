@@ -1,6 +1,7 @@
 //! The Swarm source against the simulated engine: what it tells, and what it does not fall for.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -303,8 +304,12 @@ async fn a_kept_picture_serves_until_docker_answers() -> Result<()> {
 
     engine.listen()?;
     source.until_health("a complete read", |it| it.complete_cycles > 0).await?;
-    assert_eq!(source.until("the same picture", |_| true).await?, kept);
-    assert_eq!(freshness(&source), Some(Freshness::Live));
+    let read = source.until("the same picture", |_| true).await?;
+    assert_eq!((&read, freshness(&source)), (&kept, Some(Freshness::Live)));
+    let tasks = |picture: &Picture| -> Vec<_> {
+        picture.tasks.iter_shared().map(|(_, task)| Arc::as_ptr(task)).collect()
+    };
+    assert_eq!(tasks(&read), tasks(&kept), "what is the same is held once");
     Ok(())
 }
 

@@ -180,8 +180,8 @@ impl Deployment {
             name,
             created_at: running.as_ref().map_or(self.clock, |service| service.created_at),
             version: running.as_ref().map_or(0, |service| service.version),
-            labels,
-            misplaced_labels: values(&service.misplaced),
+            labels: labels.into(),
+            misplaced_labels: values(&service.misplaced).into(),
             networks: attached,
             resolution: service.resolution(),
             // Swarm will assign the rest.

@@ -8,13 +8,17 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::route::{self, Encoded};
 use super::virtual_host::virtual_host;
-use super::{Kind, Resources, Settings, chain, cluster, endpoint, extension, listener, tls};
+use super::{
+    Kind, Resource, Resources, Settings, chain, cluster, endpoint, extension, listener, tls,
+};
 use crate::labels::{Host, Scheme};
 use crate::persistent::{Change, Map};
 use crate::routing::{Pool, PoolName, Routes, SiteTls};
+use crate::side_by_side;
 
 /// The resources of a node cluster, and what they were made of.
 #[derive(Debug, Clone)]
@@ -52,13 +56,13 @@ impl Built {
     pub fn next(&self, routes: &Routes, settings: &Settings) -> Self {
         let mut next = self.clone();
         next.routes = routes.clone();
-        let mut renewed = BTreeSet::new();
-        for change in self.routes.pools.changes(&routes.pools) {
-            next.take_pool(&change, settings);
-            if answers_as_another(&change) {
-                renewed.insert(change.key);
-            }
+        let pools: Vec<_> = self.routes.pools.changes(&routes.pools).collect();
+        let made = side_by_side::map(&pools, |change| made_of(change, settings));
+        for (change, made) in pools.iter().zip(made) {
+            next.take_pool(change.key, made);
         }
+        let renewed = pools.iter().filter(|change| answers_as_another(change));
+        let renewed: BTreeSet<_> = renewed.map(|change| change.key).collect();
         let mut hosts: BTreeSet<&Host> =
             self.routes.sites.changes(&routes.sites).map(|change| change.key).collect();
         if hosts.is_empty() && renewed.is_empty() {
@@ -68,36 +72,28 @@ impl Built {
             site.paths.values().any(|route| renewed.contains(&route.pool))
         };
         hosts.extend(routes.sites.iter().filter(leads_there).map(|(host, _)| host));
-        for host in hosts {
-            next.take_host(host, settings);
+        let hosts: Vec<_> = hosts.into_iter().collect();
+        let encoded = side_by_side::map(&hosts, |host| encoded(host, routes, settings));
+        for (host, [plain, secure]) in hosts.into_iter().zip(encoded) {
+            for (all, one) in [(&mut next.plain, plain), (&mut next.secure, secure)] {
+                match one {
+                    Some(one) => drop(all.put(host.clone(), one)),
+                    None => drop(all.remove(host)),
+                }
+            }
         }
         next.take_chains(settings);
         next
     }
 
-    fn take_pool(&mut self, change: &Change<'_, PoolName, Pool>, settings: &Settings) {
-        let name = change.key;
-        if let Some(pool) = change.after {
-            self.resources.put(cluster::resource(name, pool, &settings.limits));
-            self.resources.put(endpoint::resource(name, pool));
+    fn take_pool(&mut self, name: &PoolName, made: Option<[Resource; 2]>) {
+        if let Some(made) = made {
+            for resource in made {
+                self.resources.put(resource);
+            }
         } else {
             self.resources.remove(Kind::Cluster, name.as_str());
             self.resources.remove(Kind::Endpoints, name.as_str());
-        }
-    }
-
-    fn take_host(&mut self, host: &Host, settings: &Settings) {
-        let site = self.routes.sites.get(host);
-        let encoded =
-            |scheme| Some(Encoded::new(&virtual_host(host, site?, &self.routes, settings, scheme)));
-        let is_secure = site.is_some_and(|site| matches!(site.tls, SiteTls::Terminated(_)));
-        let plain = encoded(Scheme::Http);
-        let secure = if is_secure { encoded(Scheme::Https) } else { None };
-        for (all, one) in [(&mut self.plain, plain), (&mut self.secure, secure)] {
-            match one {
-                Some(one) => drop(all.put(host.clone(), one)),
-                None => drop(all.remove(host)),
-            }
         }
     }
 
@@ -113,9 +109,23 @@ impl Built {
     }
 }
 
+/// The cluster of a pool and its endpoints; none where the pool is gone.
+fn made_of(change: &Change<'_, PoolName, Pool>, settings: &Settings) -> Option<[Resource; 2]> {
+    let (name, pool) = (change.key, change.after?);
+    Some([cluster::resource(name, pool, &settings.limits), endpoint::resource(name, pool)])
+}
+
+/// A host as it answers plain HTTP and over TLS; none where it does not.
+fn encoded(host: &Host, routes: &Routes, settings: &Settings) -> [Option<Encoded>; 2] {
+    let Some(site) = routes.sites.get(host) else { return [None, None] };
+    let encoded = |scheme| Encoded::new(&virtual_host(host, site, routes, settings, scheme));
+    let is_secure = matches!(site.tls, SiteTls::Terminated(_));
+    [Some(encoded(Scheme::Http)), is_secure.then(|| encoded(Scheme::Https))]
+}
+
 /// Whether the hosts and certificates that lead to a pool have to be looked at: not where only its
 /// endpoints are others.
 fn answers_as_another(change: &Change<'_, PoolName, Pool>) -> bool {
-    let told = |pool: &Pool| Pool { endpoints: Vec::new(), ..pool.clone() };
+    let told = |pool: &Pool| Pool { endpoints: Arc::default(), ..pool.clone() };
     change.before.map(told) != change.after.map(told)
 }

@@ -1,5 +1,7 @@
 //! Names of node clusters and of secrets.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::text::text;
@@ -8,7 +10,7 @@ use super::text::text;
 /// default cluster's is empty here; Envoys call it `default`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct NodeCluster(String);
+pub struct NodeCluster(Arc<str>);
 
 /// A text is no [`NodeCluster`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +28,7 @@ impl NodeCluster {
         }
         let allowed = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
         let fits = written.len() <= 64 && written.bytes().all(allowed);
-        if fits { Ok(Self(written.to_owned())) } else { Err(BadNodeCluster) }
+        if fits { Ok(Self(written.into())) } else { Err(BadNodeCluster) }
     }
 
     /// The name as Envoys call it.
@@ -46,7 +48,7 @@ text!(NodeCluster, BadNodeCluster);
 /// a letter or digit (Swarm's own rule).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct SecretName(String);
+pub struct SecretName(Arc<str>);
 
 /// A text is no [`SecretName`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -65,7 +67,7 @@ impl SecretName {
         let fits = bytes.len() <= 64
             && bytes.iter().all(allowed)
             && ends.iter().all(|end| end.is_some_and(u8::is_ascii_alphanumeric));
-        if fits { Ok(Self(written.to_owned())) } else { Err(BadSecretName) }
+        if fits { Ok(Self(written.into())) } else { Err(BadSecretName) }
     }
 
     /// The name as written.

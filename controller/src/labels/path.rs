@@ -1,5 +1,7 @@
 //! Path prefixes.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::text::text;
@@ -11,7 +13,7 @@ use super::text::text;
 /// `..`, and only characters that a path has in a request (RFC 3986, 3.3). At most 1,024 of them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct PathPrefix(String);
+pub struct PathPrefix(Arc<str>);
 
 /// Why a text is no [`PathPrefix`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +44,7 @@ pub enum BadPath {
 impl PathPrefix {
     /// All paths: `/`.
     pub fn root() -> Self {
-        Self("/".to_owned())
+        Self("/".into())
     }
 
     /// Takes a path as a user wrote it; slashes at its end are dropped.
@@ -68,7 +70,7 @@ impl PathPrefix {
                 _ => {}
             }
         }
-        Ok(Self(trimmed.to_owned()))
+        Ok(Self(trimmed.into()))
     }
 
     /// The prefix, as Envoy's `path_separated_prefix` takes it (but for the root).
@@ -78,12 +80,12 @@ impl PathPrefix {
 
     /// Whether it stands for all paths.
     pub fn is_root(&self) -> bool {
-        self.0 == "/"
+        &*self.0 == "/"
     }
 
     /// Whether everything that the other one stands for is below this one.
     pub fn covers(&self, other: &Self) -> bool {
-        let rest = other.0.strip_prefix(self.0.as_str());
+        let rest = other.0.strip_prefix(&*self.0);
         self.is_root() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }

@@ -31,9 +31,10 @@ impl Service {
     }
 
     /// Takes a label of ours away.
-    pub(crate) fn without(mut self, name: &str) -> Self {
-        self.labels.remove(&key_of(name));
-        self
+    pub(crate) fn without(self, name: &str) -> Self {
+        let others = self.labels.iter().filter(|(key, _)| **key != key_of(name));
+        let labels = others.map(|(key, value)| (key.clone(), value.clone())).collect();
+        Self { labels, ..self }
     }
 
     /// Sets the two labels that every service needs; the port is 80.

@@ -1,6 +1,6 @@
 //! What all types have that are a text of a certain shape.
 
-/// Lets a type around a `String`, which has `parse` and `as_str`, be printed, and be kept as text.
+/// Lets a type around an `Arc<str>`, which has `parse` and `as_str`, be printed, and be kept as text.
 macro_rules! text {
     ($name:ident, $error:ty) => {
         impl std::fmt::Display for $name {
@@ -19,7 +19,7 @@ macro_rules! text {
 
         impl From<$name> for String {
             fn from(text: $name) -> Self {
-                text.0
+                text.0.to_string()
             }
         }
     };

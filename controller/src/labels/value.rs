@@ -1,5 +1,7 @@
 //! Host and cookie names that cannot be wrong once parsed.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::text::text;
@@ -13,7 +15,7 @@ pub type Port = std::num::NonZeroU16;
 /// them, and 63 between two dots.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct HostPattern(String);
+pub struct HostPattern(Arc<str>);
 
 /// Why a text is no [`HostPattern`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -80,7 +82,7 @@ impl HostPattern {
         if wildcard.len() + name.len() > 253 || name.split('.').any(|part| part.len() > 63) {
             return Err(BadHost::TooLong);
         }
-        Ok(Self(format!("{wildcard}{name}")))
+        Ok(Self(format!("{wildcard}{name}").into()))
     }
 
     /// The name that was probably meant by one that has a scheme, a path or a port.
@@ -111,14 +113,14 @@ text!(HostPattern, BadHost);
 
 /// A cookie name: an RFC 6265 token of at most 64 characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct CookieName(String);
+pub struct CookieName(Arc<str>);
 
 impl CookieName {
     /// Takes a token (RFC 9110, 5.6.2) of 1 to 64 characters; nothing else is one.
     pub fn parse(written: &str) -> Option<Self> {
         let token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
         let fits = (1..=64).contains(&written.len()) && written.bytes().all(token);
-        fits.then(|| Self(written.to_owned()))
+        fits.then(|| Self(written.into()))
     }
 
     /// The name as written.

@@ -47,7 +47,7 @@ fn lost<'a>(claim: &Claim, before: &'a Routing) -> impl Iterator<Item = &'a Endp
     let routes = before.clusters.get(&claim.site.cluster);
     let pool =
         routes.and_then(|routes| routes.pools.get(routes.pool_of(&claim.site.host, &claim.path)?));
-    pool.into_iter().flat_map(|pool| &pool.endpoints)
+    pool.into_iter().flat_map(|pool| pool.endpoints.iter())
 }
 
 /// Whether an endpoint is gone because its task was told to stop: not because the task died, nor

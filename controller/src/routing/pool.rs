@@ -112,13 +112,13 @@ fn endpoints(intent: &Intent, picture: &Picture, running: &Running) -> Vec<Endpo
 
 /// Endpoints by address, each address once: where two share one, that of the first service, then
 /// of the first task, holds.
-pub(super) fn in_order(mut endpoints: Vec<Endpoint>) -> Vec<Endpoint> {
+pub(super) fn in_order(mut endpoints: Vec<Endpoint>) -> Arc<[Endpoint]> {
     fn order(endpoint: &Endpoint) -> (SocketAddr, &ServiceId, Option<&crate::swarm::TaskId>) {
         (endpoint.address, &endpoint.service, endpoint.target.task())
     }
     endpoints.sort_by(|one, other| order(one).cmp(&order(other)));
     endpoints.dedup_by_key(|endpoint| endpoint.address);
-    endpoints
+    endpoints.into()
 }
 
 fn name(members: &[&Intent], options: &PoolOptions) -> PoolName {

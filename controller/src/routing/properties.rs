@@ -315,7 +315,9 @@ fn silent() -> impl Strategy<Value = Swarm> {
                 .label("backend_mode", "vip")
                 .vip("10.0.0.2")
                 .scale(scale);
-            web.labels.extend(labels.into_iter().filter(|(key, _)| !key.starts_with(PREFIX)));
+            for (key, value) in labels.into_iter().filter(|(key, _)| !key.starts_with(PREFIX)) {
+                web.labels.insert(key, value);
+            }
             (web.update, web.version) = (update, version);
             tasks.into_iter().fold(a_swarm().service(web), |swarm, (host, state)| {
                 swarm.task_in_state("web", &format!("10.0.0.{host}"), state)

@@ -93,7 +93,7 @@ fn running_tasks_with_an_address_on_the_network_are_the_endpoints() {
         .task_in_state("web", "10.0.0.12", TaskState::Waiting)
         .task_in_state("web", "10.0.0.13", TaskState::Ended)
         .task("web", "10.0.0.14");
-    swarm.picture.tasks.get_mut(&TaskId::new("10.0.0.14")).unwrap().addresses.clear();
+    swarm.picture.tasks.get_mut(&TaskId::new("10.0.0.14")).unwrap().addresses = [].into();
     let turn = routed(&swarm);
     assert_eq!(shown(&turn), ["a.example -> web: 10.0.0.9:80 10.0.0.10:80"]);
     assert_eq!(turn.routing.services.len(), 1, "a service without labels has no outcome");

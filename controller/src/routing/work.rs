@@ -23,6 +23,7 @@ use crate::labels::{
     self, Claim, Intent, Problem, Proxies, Reading, Running, SecretName, Site, Surroundings,
 };
 use crate::persistent::Map;
+use crate::side_by_side;
 use crate::swarm::{NetworkId, Picture, ServiceId, TaskId, TaskState};
 
 mod hosts;
@@ -147,7 +148,11 @@ impl<'a> Work<'a> {
                     continue;
                 };
                 self.touched.members.insert(task.service.clone());
-                let mut tasks = self.memo.running.get(&task.service).cloned().unwrap_or_default();
+                let running = &mut self.memo.running;
+                if !running.contains_key(&task.service) {
+                    running.insert(task.service.clone(), BTreeMap::new());
+                }
+                let Some(tasks) = running.get_mut(&task.service) else { continue };
                 if is_there {
                     let shared = self.picture.tasks.get_shared(&task.id);
                     tasks.extend(shared.map(|shared| (task.id.clone(), Arc::clone(shared))));
@@ -155,9 +160,7 @@ impl<'a> Work<'a> {
                     tasks.remove(&task.id);
                 }
                 if tasks.is_empty() {
-                    self.memo.running.remove(&task.service);
-                } else {
-                    self.memo.running.insert(task.service.clone(), tasks);
+                    running.remove(&task.service);
                 }
             }
         }
@@ -187,17 +190,23 @@ impl<'a> Work<'a> {
             proxy_networks: &self.settings.proxy_networks,
             proxies: &proxies,
         };
-        for id in due {
-            let service = self.picture.services.get(&id);
-            let kept = self.last.ledger.kept.get(&id).cloned().unwrap_or_default();
+        let due: Vec<_> = due.into_iter().collect();
+        let read = |id: &ServiceId| {
+            let kept = self.last.ledger.kept.get(id).cloned().unwrap_or_default();
+            let service = self.picture.services.get(id);
             let reading = service.and_then(|service| labels::read(service, surroundings, &kept));
-            if reading.as_ref().is_some_and(|reading| reading.kept != kept) {
+            let is_unsettled = reading.as_ref().is_some_and(|reading| reading.kept != kept);
+            (reading, is_unsettled)
+        };
+        let readings = side_by_side::map(&due, read);
+        for (id, (reading, is_unsettled)) in due.iter().zip(readings) {
+            if is_unsettled {
                 self.memo.unsettled.insert(id.clone());
             }
             // Problems of others tell a service's labels as they are written.
-            let labels = before.services.get(&id).map(|service| &service.labels);
-            let is_written_anew = labels != service.map(|service| &service.labels);
-            self.take_reading(&id, reading, is_written_anew);
+            let [before, after] = [&before, self.picture].map(|it| it.services.get(id));
+            let is_written_anew = before.map(|it| &it.labels) != after.map(|it| &it.labels);
+            self.take_reading(id, reading, is_written_anew);
         }
     }
 

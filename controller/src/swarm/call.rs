@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::uri::Authority;
 use hyper::{Request, Uri};
@@ -126,13 +126,13 @@ impl Transport {
         }
     }
 
-    /// Makes a call of a versioned path, and takes the whole answer; only a 200 is one.
+    /// Makes a call of a versioned path; only a 200 is an answer.
     pub(super) async fn call(
         &self,
         method: Method,
         target: &str,
         body: Bytes,
-    ) -> Result<Bytes, Cause> {
+    ) -> Result<Answer, Cause> {
         let uri = match self {
             Self::Unix(_, socket) => Ok(hyperlocal::Uri::new(socket, target).into()),
             Self::Tcp(_, host) => over_network("http", host, target),
@@ -153,9 +153,34 @@ impl Transport {
         };
         let answer = answer.map_err(|error| connection_cause(&error))?;
         let status = answer.status().as_u16();
-        let body = answer.into_body().collect().await;
-        let body = body.map_err(|error| Cause::Unreadable(chain(&error)))?.to_bytes();
-        if status == 200 { Ok(body) } else { Err(refusal(status, method, message(&body))) }
+        let answer = Answer(answer.into_body());
+        if status == 200 {
+            return Ok(answer);
+        }
+        Err(refusal(status, method, message(&answer.whole().await?)))
+    }
+}
+
+/// The answer to a call, as it comes.
+pub(super) struct Answer(Incoming);
+
+impl Answer {
+    /// What comes next; none at its end.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Cause> {
+        while let Some(frame) = self.0.frame().await {
+            let frame = frame.map_err(|error| Cause::Unreadable(chain(&error)))?;
+            // Trailers tell nothing.
+            if let Ok(piece) = frame.into_data() {
+                return Ok(Some(piece));
+            }
+        }
+        Ok(None)
+    }
+
+    /// All of it.
+    pub(super) async fn whole(self) -> Result<Bytes, Cause> {
+        let body = self.0.collect().await;
+        Ok(body.map_err(|error| Cause::Unreadable(chain(&error)))?.to_bytes())
     }
 }
 

@@ -1,18 +1,10 @@
 //! From Docker's JSON to our types, once and for all; what a watch tells goes the same way.
-//!
-//! Every list is total: an object that is not as Docker documents it is left out, with an
-//! [`Oddity`] that tells, and the rest goes on. Only a body that is no list at all is an error.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
-use std::hash::{BuildHasher as _, RandomState};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
-
+use super::listing::{self, Sifted};
 use super::shape::{
     DockerInfo, DockerMode, DockerMount, DockerSecret, DockerService, DockerTask, DockerUpdate,
     DockerVip,
@@ -26,35 +18,6 @@ use super::{
 
 /// The prefix of our labels; on a container it is misplaced.
 const LABEL_PREFIX: &str = "com.docker.lb.";
-
-/// Something in Docker's answer that is not as documented.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Oddity {
-    object: String,
-    reason: String,
-}
-
-impl fmt::Display for Oddity {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}: {}", self.object, self.reason)
-    }
-}
-
-/// A list without the objects that are odd.
-pub(super) type Sifted<T> = (Vec<Arc<T>>, Vec<Oddity>);
-
-/// The objects of a list by hashes of their text: what was read before is not read again.
-#[derive(Debug)]
-pub(super) struct Known<T> {
-    objects: HashMap<u64, Arc<T>>,
-    hasher: RandomState,
-}
-
-impl<T> Default for Known<T> {
-    fn default() -> Self {
-        Self { objects: HashMap::new(), hasher: RandomState::new() }
-    }
-}
 
 /// A service whose networks are still written as its owner wrote them: IDs or names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,14 +47,6 @@ impl<T> Versioned<T> {
     }
 }
 
-/// Reads `GET /services`.
-pub(super) fn services(
-    body: &[u8],
-    known: &mut Known<Draft>,
-) -> Result<Sifted<Draft>, serde_json::Error> {
-    sift("service", body, known, service)
-}
-
 /// Reads one service. `odd` is told what of it is left out.
 pub(super) fn service(docker: DockerService, odd: &mut dyn FnMut(String)) -> Result<Draft, String> {
     let DockerService { id, version, created_at, spec, endpoint, update_status } = docker;
@@ -117,14 +72,14 @@ pub(super) fn service(docker: DockerService, odd: &mut dyn FnMut(String)) -> Res
         name: ServiceName::new(some(spec.name, "Spec.Name")?),
         created_at,
         version: version.index,
-        labels: spec.labels.unwrap_or_default(),
+        labels: spec.labels.unwrap_or_default().into(),
         misplaced_labels: misplaced.filter(|(key, _)| key.starts_with(LABEL_PREFIX)).collect(),
         networks: Vec::new(),
         resolution: match spec.endpoint_spec.unwrap_or_default().mode.as_deref() {
             Some("dnsrr") => Resolution::RoundRobin,
             _ => Resolution::VirtualIp,
         },
-        vips,
+        vips: vips.into(),
         secrets: container.secrets.into_iter().flatten().filter_map(mounted).collect(),
         scale: spec.mode.unwrap_or_default().into(),
         update: update_status.unwrap_or_default().into(),
@@ -159,17 +114,26 @@ pub(super) fn resolve<'a>(
     (services, unknown)
 }
 
-/// Reads `GET /tasks`.
-pub(super) fn tasks(
-    body: &[u8],
-    known: &mut Known<Versioned<Task>>,
-) -> Result<Sifted<Versioned<Task>>, serde_json::Error> {
-    sift("task", body, known, task)
+/// Names that many objects have in common, each kept once.
+#[derive(Debug, Default)]
+pub(super) struct Names(HashSet<Arc<str>>);
+
+impl Names {
+    fn share(&mut self, name: String) -> Arc<str> {
+        if let Some(known) = self.0.get(name.as_str()) {
+            return Arc::clone(known);
+        }
+        let name: Arc<str> = name.into();
+        self.0.insert(Arc::clone(&name));
+        name
+    }
 }
 
-/// Reads one task. `odd` is told what of it is left out.
+/// Reads one task; `names` are those that others have in common with it. `odd` is told what of it is
+/// left out.
 pub(super) fn task(
     docker: DockerTask,
+    names: &mut Names,
     odd: &mut dyn FnMut(String),
 ) -> Result<Versioned<Task>, String> {
     let mut addresses = BTreeMap::new();
@@ -177,30 +141,46 @@ pub(super) fn task(
         let written = attachment.addresses.unwrap_or_default();
         let Some(network) = attachment.network else { continue };
         match written.iter().find_map(|written| address(written)) {
-            Some(address) => drop(addresses.insert(NetworkId::new(network.id), address)),
+            Some(address) => {
+                addresses.insert(NetworkId::new(names.share(network.id)), address);
+            }
             None if written.is_empty() => {}
             None => odd(format!("its addresses {written:?} are none and are left out")),
         }
     }
     let held = docker.spec.unwrap_or_default().container_spec.unwrap_or_default().secrets;
     let written = docker.status.unwrap_or_default().state;
+    let node = docker.node_id.filter(|node| !node.is_empty());
     let task = Task {
         id: TaskId::new(some(docker.id, "ID")?),
-        service: ServiceId::new(some(docker.service_id, "ServiceID")?),
+        service: ServiceId::new(names.share(some(docker.service_id, "ServiceID")?)),
         slot: docker.slot.filter(|slot| *slot > 0),
-        node: docker.node_id.filter(|node| !node.is_empty()).map(NodeId::new),
+        node: node.map(|node| NodeId::new(names.share(node))),
         state: written.as_deref().map_or(TaskState::Waiting, state),
-        addresses,
+        addresses: addresses.into(),
         secrets: held.into_iter().flatten().filter_map(mounted).map(|it| it.id).collect(),
     };
     Ok(Versioned::new(docker.version.index, task))
 }
 
+/// Reads a whole `GET /services`.
+#[cfg(test)]
+pub(super) fn services(body: &[u8]) -> Result<Sifted<Draft>, serde_json::Error> {
+    listing::all("service", body, service)
+}
+
+/// Reads a whole `GET /tasks`.
+#[cfg(test)]
+pub(super) fn tasks(body: &[u8]) -> Result<Sifted<Versioned<Task>>, serde_json::Error> {
+    let mut names = Names::default();
+    listing::all("task", body, |docker, odd: &mut dyn FnMut(String)| task(docker, &mut names, odd))
+}
+
 /// Reads `GET /secrets`: the ID of each name.
 pub(super) fn secrets(body: &[u8]) -> Result<Sifted<(String, SecretId)>, serde_json::Error> {
-    sift("secret", body, &mut Known::default(), |docker: DockerSecret, _odd| {
+    listing::all("secret", body, |docker: DockerSecret, _odd| {
         let id = SecretId::new(some(docker.id, "ID")?);
-        Ok((some(docker.spec.name, "Spec.Name")?.to_string(), id))
+        Ok((some(docker.spec.name, "Spec.Name")?, id))
     })
 }
 
@@ -246,55 +226,8 @@ pub(super) fn nodes(docker: Vec<bollard::models::Node>) -> Map<NodeId, Node> {
         .collect()
 }
 
-/// Reads a list, object by object. `convert` may tell of oddities that do not cost the object.
-fn sift<D: DeserializeOwned, T>(
-    kind: &str,
-    body: &[u8],
-    known: &mut Known<T>,
-    convert: impl Fn(D, &mut dyn FnMut(String)) -> Result<T, String>,
-) -> Result<Sifted<T>, serde_json::Error> {
-    let objects: Option<Vec<&RawValue>> = serde_json::from_slice(body)?;
-    let mut kept = Vec::new();
-    let mut oddities = Vec::new();
-    let mut again = HashMap::new();
-    for raw in objects.into_iter().flatten() {
-        let hash = known.hasher.hash_one(raw.get());
-        if let Some(object) = known.objects.get(&hash) {
-            kept.push(Arc::clone(object));
-            again.insert(hash, Arc::clone(object));
-            continue;
-        }
-        let told_before = oddities.len();
-        let mut odd = |reason| oddities.push(Oddity { object: name_of(kind, raw), reason });
-        let read = serde_json::from_str(raw.get()).map_err(|error| error.to_string());
-        match read.and_then(|docker| convert(docker, &mut odd)) {
-            Ok(object) => {
-                let object = Arc::new(object);
-                kept.push(Arc::clone(&object));
-                // What is odd is read again, to be told again.
-                if oddities.len() == told_before {
-                    again.insert(hash, object);
-                }
-            }
-            Err(reason) => odd(format!("left out: {reason}")),
-        }
-    }
-    known.objects = again;
-    Ok((kept, oddities))
-}
-
-fn name_of(kind: &str, raw: &RawValue) -> String {
-    #[derive(Deserialize)]
-    struct Named {
-        #[serde(rename = "ID")]
-        id: String,
-    }
-    serde_json::from_str(raw.get())
-        .map_or_else(|_| format!("a {kind} without ID"), |Named { id }| format!("{kind} {id:?}"))
-}
-
-fn some(text: String, field: &str) -> Result<Arc<str>, String> {
-    if text.is_empty() { Err(format!("its {field} is empty")) } else { Ok(text.into()) }
+fn some(text: String, field: &str) -> Result<String, String> {
+    if text.is_empty() { Err(format!("its {field} is empty")) } else { Ok(text) }
 }
 
 /// An address that may have a prefix length, as in `10.0.1.5/24`.
@@ -400,13 +333,13 @@ mod tests {
             .into()
     }
 
-    fn read_tasks(body: &str) -> Result<Sifted<Task>, serde_json::Error> {
-        let (tasks, odd) = tasks(body.as_bytes(), &mut Known::default())?;
-        Ok((tasks.iter().map(|task| Arc::clone(&task.object)).collect(), odd))
+    fn read_tasks(body: &str) -> Sifted<Task> {
+        let (tasks, odd) = tasks(body.as_bytes()).expect("a list");
+        (tasks.iter().map(|task| Arc::clone(&task.object)).collect(), odd)
     }
 
     fn read(objects: &[Value]) -> Sifted<Draft> {
-        services(json!(objects).to_string().as_bytes(), &mut Known::default()).expect("a list")
+        services(json!(objects).to_string().as_bytes()).expect("a list")
     }
 
     #[test]
@@ -585,7 +518,7 @@ mod tests {
             (json!(null), TaskState::Waiting),
         ] {
             let body = json!([task(|it| it["Status"]["State"] = written.clone())]).to_string();
-            let (tasks, odd) = read_tasks(&body).expect("a list");
+            let (tasks, odd) = read_tasks(&body);
             let states: Vec<_> = tasks.iter().map(|task| task.state).collect();
             assert_eq!((states, odd), (vec![state], vec![]), "{written}");
         }
@@ -607,7 +540,7 @@ mod tests {
             (json!(null), vec![], 0),
         ] {
             let body = json!([task(|it| it["NetworksAttachments"] = attachments.clone())]);
-            let (tasks, odd) = read_tasks(&body.to_string()).expect("a list");
+            let (tasks, odd) = read_tasks(&body.to_string());
             let read: Vec<_> = tasks
                 .iter()
                 .flat_map(|it| it.addresses.values())
@@ -631,7 +564,7 @@ mod tests {
         ] {
             let spec = json!({"ContainerSpec": {"Image": "i", "Secrets": secrets}});
             let body = json!([task(|it| it["Spec"] = spec.clone())]).to_string();
-            let (tasks, odd) = read_tasks(&body).expect("a list");
+            let (tasks, odd) = read_tasks(&body);
             let read: Vec<_> = tasks.iter().flat_map(|it| &it.secrets).collect();
             let expected: Vec<_> = held.into_iter().map(SecretId::new).collect();
             assert_eq!((read, odd), (expected.iter().collect(), vec![]), "{spec}");
@@ -650,7 +583,7 @@ mod tests {
             json!([]),
         ] {
             let body = json!([odd, task(|it| it["ID"] = json!("good"))]).to_string();
-            let (tasks, oddities) = read_tasks(&body).expect("a list");
+            let (tasks, oddities) = read_tasks(&body);
             let ids: Vec<_> = tasks.iter().map(|task| task.id.as_str()).collect();
             assert_eq!((ids, oddities.len()), (vec!["good"], 1), "{odd}");
         }
@@ -662,44 +595,8 @@ mod tests {
             it["Slot"] = json!(null);
             it["NodeID"] = json!("");
         })]);
-        let (tasks, _) = read_tasks(&body.to_string()).expect("a list");
+        let (tasks, _) = read_tasks(&body.to_string());
         assert_eq!((tasks[0].slot, tasks[0].node.clone()), (None, None));
-    }
-
-    #[test]
-    fn an_object_that_was_read_before_is_shared_and_an_odd_one_is_told_each_time() {
-        let mut known = Known::default();
-        let odd = task(|it| {
-            it["ID"] = json!("odd");
-            it["NetworksAttachments"][0]["Addresses"] = json!(["bad"]);
-        });
-        let mut read = |first: &Value| {
-            let body = json!([first, odd]).to_string();
-            tasks(body.as_bytes(), &mut known).expect("a list")
-        };
-        let (first, told) = read(&task(|_| ()));
-        let (again, told_again) = read(&task(|_| ()));
-        assert!(Arc::ptr_eq(&first[0], &again[0]));
-        assert_eq!((told.len(), told_again), (1, told));
-        let (other, _) = read(&task(|it| it["NodeID"] = json!("w2")));
-        assert_eq!(other[0].object.node, Some(NodeId::new("w2")));
-    }
-
-    #[test]
-    fn only_a_body_that_is_no_list_is_an_error() {
-        for (body, services_read) in [
-            ("[]", Some(0)),
-            ("null", Some(0)),
-            (r#"[{"ID":"s1"#, None),
-            (r#"{"message":"no"}"#, None),
-            ("", None),
-            ("\u{fffd}", None),
-        ] {
-            let read = services(body.as_bytes(), &mut Known::default())
-                .ok()
-                .map(|(services, _)| services.len());
-            assert_eq!(read, services_read, "{body:?}");
-        }
     }
 
     #[test]
@@ -730,8 +627,8 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_body_makes_it_panic(body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
-            let _ = services(&body, &mut Known::default());
-            let _ = tasks(&body, &mut Known::default());
+            let _ = services(&body);
+            let _ = tasks(&body);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The Docker API: a connection to one engine, and every read that Waggle makes.
 //!
 //! bollard negotiates, lists networks and nodes, and listens to events. The lists that carry
-//! secrets of their owners, or their names, come as bytes through a client of our own: bollard 0.21
-//! would hold environment variables in memory, fail a whole list for one unknown state, and lose
+//! secrets of their owners, or their names, come as bytes through a client of our own, the long ones
+//! piece by piece: bollard 0.21 would hold environment variables in memory, fail a whole list for one unknown state, and lose
 //! the addresses of tasks (its `Task` has no `NetworksAttachments`).
 
 use std::borrow::Cow;
@@ -21,7 +21,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
 use super::address::Address;
-use super::call::{CallError, Cause, Method, Transport, connection_cause, refusal};
+use super::call::{Answer, CallError, Cause, Method, Transport, connection_cause, refusal};
 use super::convert;
 
 /// `{"desired-state":["running"]}`. Not a filter by label: it would see the labels from each
@@ -91,25 +91,31 @@ impl Docker {
         self.version.to_string()
     }
 
-    /// All services, as bytes: environment variables of their owners are in there.
-    pub(super) async fn services(&self) -> Result<Bytes, CallError> {
-        self.within("/services", self.get("/services")).await
+    /// All services, as bytes, piece by piece: environment variables of their owners are in there.
+    pub(super) async fn services(
+        &self,
+        take: impl FnMut(&[u8]) -> Result<(), serde_json::Error>,
+    ) -> Result<(), CallError> {
+        self.within("/services", self.list("/services", take)).await
     }
 
-    /// All tasks whose desired state is `running`, as bytes.
-    pub(super) async fn tasks(&self) -> Result<Bytes, CallError> {
-        self.within("/tasks", self.get(RUNNING_TASKS)).await
+    /// All tasks whose desired state is `running`, as bytes, piece by piece.
+    pub(super) async fn tasks(
+        &self,
+        take: impl FnMut(&[u8]) -> Result<(), serde_json::Error>,
+    ) -> Result<(), CallError> {
+        self.within("/tasks", self.list(RUNNING_TASKS, take)).await
     }
 
     /// The names and IDs of all secrets, as bytes.
     pub(super) async fn secrets(&self) -> Result<Bytes, CallError> {
-        self.within("/secrets", self.get("/secrets")).await
+        self.within("/secrets", self.whole("/secrets")).await
     }
 
     /// Who signs the certificates of the Swarm's managers, in PEM; none where the engine is no
     /// manager. Not from `GET /swarm`, which shows the join tokens too.
     pub(super) async fn trust_root(&self) -> Result<Option<String>, CallError> {
-        let body = self.within("/info", self.get("/info")).await?;
+        let body = self.within("/info", self.whole("/info")).await?;
         let unreadable = |error: serde_json::Error| Cause::Unreadable(error.to_string());
         convert::trust_root(&body).map_err(unreadable).map_err(|cause| self.failed("/info", cause))
     }
@@ -140,7 +146,7 @@ impl Docker {
         body: Bytes,
     ) -> Result<Bytes, CallError> {
         let target = format!("/v{}{path}{query}", self.newest);
-        let call = self.transport.call(method, &target, body);
+        let call = async { self.transport.call(method, &target, body).await?.whole().await };
         let answer = tokio::time::timeout(self.timeout, call).await;
         answer.unwrap_or(Err(Cause::TimedOut(self.timeout))).map_err(|cause| CallError {
             address: self.address.clone(),
@@ -177,9 +183,27 @@ impl Docker {
             .map_err(|cause| self.failed(path, cause))
     }
 
-    async fn get(&self, path_and_query: &str) -> Result<Bytes, Cause> {
+    async fn get(&self, path_and_query: &str) -> Result<Answer, Cause> {
         let target = format!("/v{}{path_and_query}", self.version);
         self.transport.call(Method::Get, &target, Bytes::new()).await
+    }
+
+    async fn whole(&self, path_and_query: &str) -> Result<Bytes, Cause> {
+        self.get(path_and_query).await?.whole().await
+    }
+
+    async fn list(
+        &self,
+        path_and_query: &str,
+        mut take: impl FnMut(&[u8]) -> Result<(), serde_json::Error>,
+    ) -> Result<(), Cause> {
+        let mut answer = self.get(path_and_query).await?;
+        while let Some(piece) = answer.next().await? {
+            take(&piece).map_err(|error| Cause::Unreadable(error.to_string()))?;
+            // A long list comes without a pause: the watch is to be heard meanwhile.
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 }
 

@@ -1,14 +1,14 @@
 //! One connection's reads: what was read before is not read, or not parsed, again.
 
 use std::collections::BTreeSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::call::{CallError, Cause};
-use super::convert::{self, Draft, Known, Oddity, Sifted, Versioned};
+use super::convert::{self, Draft, Names, Versioned};
 use super::docker::Docker;
 use super::events::Heard;
+use super::listing::{Change, Listing, Oddity};
 use super::{Network, NetworkId, Node, NodeId, Picture, SecretId, Secrets, Task};
 use crate::persistent::Map;
 
@@ -19,8 +19,11 @@ const REFRESH: Duration = Duration::from_mins(1);
 /// Reads pictures from one connection.
 pub(super) struct Reader<'a> {
     docker: &'a Docker,
-    services: Parsed<Draft>,
-    tasks: Parsed<Versioned<Task>>,
+    /// Until the first read is over, what was known before it: what is equal is shared with that, which
+    /// others hold.
+    held: Arc<Picture>,
+    services: Listing<Draft>,
+    tasks: Listing<Versioned<Task>>,
     networks: Map<NetworkId, Network>,
     nodes: Map<NodeId, Node>,
     read_secrets: Secrets,
@@ -44,27 +47,13 @@ pub(super) struct Lists<'a> {
     pub(super) secrets: Option<&'a Map<String, SecretId>>,
 }
 
-/// A list, and the hash of the body that it came from: not the body, which carries secrets.
-struct Parsed<T> {
-    hash: Option<u64>,
-    list: Vec<Arc<T>>,
-    known: Known<T>,
-    oddities: Vec<Oddity>,
-}
-
-/// Whether a read showed anything but the same again.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Change {
-    Same,
-    New,
-}
-
 impl<'a> Reader<'a> {
-    pub(super) fn new(docker: &'a Docker, read_secrets: Secrets) -> Self {
+    pub(super) fn new(docker: &'a Docker, read_secrets: Secrets, held: Arc<Picture>) -> Self {
         Self {
             docker,
-            services: Parsed::new(),
-            tasks: Parsed::new(),
+            held,
+            services: Listing::new("service"),
+            tasks: Listing::new("task"),
             networks: Map::default(),
             nodes: Map::default(),
             read_secrets,
@@ -80,11 +69,25 @@ impl<'a> Reader<'a> {
     /// Reads a complete picture, or fails as a whole. The same `Arc` again means that nothing has
     /// changed. `heard` is what the event stream had told before this read.
     pub(super) async fn read(&mut self, heard: &Heard) -> Result<Arc<Picture>, CallError> {
-        let (services, tasks) = tokio::try_join!(self.docker.services(), self.docker.tasks())?;
-        let services = self.services.take(&services, convert::services);
-        let services = services.map_err(|cause| self.docker.failed("/services", cause))?;
-        let tasks = self.tasks.take(&tasks, convert::tasks);
-        let tasks = tasks.map_err(|cause| self.docker.failed("/tasks", cause))?;
+        let (mut services, mut tasks) = (self.services.again(), self.tasks.again());
+        let mut names = Names::default();
+        let held = &self.held.tasks;
+        let mut task = |docker, odd: &mut dyn FnMut(String)| {
+            let Versioned { version, object } = convert::task(docker, &mut names, odd)?;
+            let equal = held.get_shared(&object.id).filter(|held| **held == object).cloned();
+            Ok(Versioned { version, object: equal.unwrap_or(object) })
+        };
+        tokio::try_join!(
+            self.docker.services(|piece| services.take(piece, convert::service)),
+            self.docker.tasks(|piece| tasks.take(piece, &mut task)),
+        )?;
+        let cut = |path, error: serde_json::Error| {
+            self.docker.failed(path, Cause::Unreadable(error.to_string()))
+        };
+        let services = services.end().map_err(|error| cut("/services", error))?;
+        let tasks = tasks.end().map_err(|error| cut("/tasks", error))?;
+        let (services, tasks) = (self.services.adopt(services), self.tasks.adopt(tasks));
+        self.held = Arc::default();
         let others = self.read_others(heard).await?;
         if [services, tasks, others] == [Change::Same; 3] {
             return Ok(Arc::clone(&self.picture));
@@ -97,7 +100,7 @@ impl<'a> Reader<'a> {
         self.unknown = unknown;
         let services = services.into_iter().map(|(id, service)| (id, Arc::new(service)));
         let services = self.picture.services.following(services.collect());
-        let tasks = self.tasks.list.iter().map(|task| &task.object);
+        let tasks = self.tasks.objects().iter().map(|task| &task.object);
         let tasks = tasks.map(|task| (task.id.clone(), Arc::clone(task)));
         let tasks = self.picture.tasks.following(tasks.collect());
         let (networks, nodes) = (self.networks.clone(), self.nodes.clone());
@@ -107,14 +110,14 @@ impl<'a> Reader<'a> {
     }
 
     fn drafts(&self) -> impl Iterator<Item = &Draft> {
-        self.services.list.iter().map(|draft| &**draft)
+        self.services.objects().iter().map(|draft| &**draft)
     }
 
     /// The lists of the last complete read.
     pub(super) fn lists(&self) -> Lists<'_> {
         Lists {
-            services: &self.services.list,
-            tasks: &self.tasks.list,
+            services: self.services.objects(),
+            tasks: self.tasks.objects(),
             networks: &self.networks,
             nodes: &self.nodes,
             secrets: self.secrets.as_ref(),
@@ -128,7 +131,7 @@ impl<'a> Reader<'a> {
 
     /// What is odd in the lists as they were last read.
     pub(super) fn oddities(&self) -> impl Iterator<Item = &Oddity> {
-        let lists = self.services.oddities.iter().chain(&self.tasks.oddities);
+        let lists = self.services.oddities().iter().chain(self.tasks.oddities());
         lists.chain(&self.secret_oddities)
     }
 
@@ -189,61 +192,4 @@ fn replace<T: PartialEq>(known: &mut T, read: T, change: Change) -> Change {
     }
     *known = read;
     Change::New
-}
-
-impl<T> Parsed<T> {
-    fn new() -> Self {
-        Self { hash: None, list: Vec::new(), known: Known::default(), oddities: Vec::new() }
-    }
-
-    /// Takes a body, and parses it if it is not the last one again.
-    fn take(
-        &mut self,
-        body: &[u8],
-        parse: impl FnOnce(&[u8], &mut Known<T>) -> Result<Sifted<T>, serde_json::Error>,
-    ) -> Result<Change, Cause> {
-        let mut hasher = DefaultHasher::new();
-        body.hash(&mut hasher);
-        let hash = Some(hasher.finish());
-        if self.hash == hash {
-            return Ok(Change::Same);
-        }
-        let (list, oddities) =
-            parse(body, &mut self.known).map_err(|error| Cause::Unreadable(error.to_string()))?;
-        (self.hash, self.list, self.oddities) = (hash, list, oddities);
-        Ok(Change::New)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_body_equal_to_the_last_is_not_parsed() {
-        let mut list = Parsed::new();
-        let mut parses = 0;
-        for (body, change) in [
-            ("[]", Change::New),
-            ("[]", Change::Same),
-            ("[ ]", Change::New),
-            ("[]", Change::New),
-            ("[]", Change::Same),
-        ] {
-            let taken = list.take(body.as_bytes(), |body, known| {
-                parses += 1;
-                convert::tasks(body, known)
-            });
-            assert!(taken == Ok(change), "{body:?}");
-        }
-        assert_eq!(parses, 3);
-    }
-
-    #[test]
-    fn a_body_that_cannot_be_read_is_tried_again() {
-        let mut parsed = Parsed::new();
-        for _ in 0..2 {
-            assert!(parsed.take(b"[{", convert::tasks).is_err());
-        }
-    }
 }

@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::belief::Belief;
 use super::call::CallError;
-use super::convert::Oddity;
 use super::docker::Docker;
 use super::events::{self, Heard};
+use super::listing::Oddity;
 use super::pace::{self, Activity, Pause};
 use super::reader::Reader;
 use super::watch::Link;
@@ -129,7 +129,8 @@ impl Source {
 
     /// Reads until a read fails.
     async fn read_on(&mut self, docker: &Docker, mut heard: watch::Receiver<Heard>) -> CallError {
-        let mut reader = Reader::new(docker, self.settings.secrets);
+        let held = self.belief.held().map(|(picture, _)| Arc::clone(picture)).unwrap_or_default();
+        let mut reader = Reader::new(docker, self.settings.secrets, held);
         let mut seen = (Arc::<Picture>::default(), Activity::Still);
         loop {
             let before = heard.borrow_and_update().clone();

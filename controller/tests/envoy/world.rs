@@ -49,7 +49,7 @@ pub(crate) fn pool<const N: usize>(services: [&str; N]) -> PoolBuilder {
         services: services.into_iter().map(id).collect::<BTreeSet<_>>(),
         options: PoolOptions::default(),
         connections: Connections::Kept,
-        endpoints: vec![],
+        endpoints: [].into(),
     };
     PoolBuilder(PoolName::new(services.join("+")), pool)
 }
@@ -124,10 +124,10 @@ impl Swarm {
             created_at: SystemTime::UNIX_EPOCH + Duration::from_secs(number as u64),
             version: 1,
             labels: labels.iter().map(label).collect(),
-            misplaced_labels: BTreeMap::new(),
+            misplaced_labels: [].into(),
             networks: vec![],
             resolution: Resolution::VirtualIp,
-            vips: BTreeMap::new(),
+            vips: [].into(),
             secrets: vec![],
             scale: Scale::Replicated(1),
             update: Update::Idle,
@@ -138,7 +138,7 @@ impl Swarm {
             slot: Some(1),
             node: None,
             state: TaskState::Running,
-            addresses: BTreeMap::new(),
+            addresses: [].into(),
             secrets: BTreeSet::new(),
         };
         self.picture.tasks.insert(task.id.clone(), task);

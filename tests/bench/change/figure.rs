@@ -27,6 +27,7 @@ pub(super) fn draw(folder: &Path, rows: &[Row]) -> Result<()> {
             x: "milliseconds from the Swarm's store to Envoy".to_owned(),
             x_scale: Scale::Logarithmic,
             y: "percent of all".to_owned(),
+            y_scale: Scale::Linear,
             lines: own.map(line).collect(),
         }
     });

@@ -1,6 +1,6 @@
 //! Pictures of big Swarms, and how they change.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::SystemTime;
 
@@ -42,10 +42,10 @@ pub(super) fn service(number: usize) -> Service {
         created_at: SystemTime::UNIX_EPOCH,
         version: 1,
         labels: labels.into(),
-        misplaced_labels: BTreeMap::new(),
+        misplaced_labels: [].into(),
         networks: vec![NetworkId::new("net")],
         resolution: Resolution::VirtualIp,
-        vips: BTreeMap::new(),
+        vips: [].into(),
         secrets: Vec::new(),
         scale: Scale::Replicated(REPLICAS as u64),
         update: Update::Idle,
@@ -64,7 +64,7 @@ pub(super) fn task(number: usize, slot: usize, generation: usize) -> Task {
         slot: Some(slot as u64 + 1),
         node: Some(NodeId::new(format!("n{:024}", number % 10))),
         state: TaskState::Running,
-        addresses: BTreeMap::from([(NetworkId::new("net"), address(number, slot, generation))]),
+        addresses: [(NetworkId::new("net"), address(number, slot, generation))].into(),
         secrets: BTreeSet::new(),
     }
 }

@@ -67,6 +67,28 @@ impl fmt::Display for Row {
     }
 }
 
+impl Row {
+    /// How many services there are.
+    pub(super) fn services(&self) -> f64 {
+        u32::try_from(self.services).map_or(f64::NAN, f64::from)
+    }
+
+    /// How many light clients.
+    pub(super) fn clients(&self) -> usize {
+        self.clients
+    }
+
+    /// From a change of endpoints to its push, 99 of 100, in milliseconds.
+    pub(super) fn endpoints(&self) -> f64 {
+        self.endpoints.at(99).as_secs_f64() * 1000.0
+    }
+
+    /// Until the last client has the first snapshot, in milliseconds.
+    pub(super) fn first(&self) -> f64 {
+        self.first.as_secs_f64() * 1000.0
+    }
+}
+
 /// Measures so many services and clients.
 pub(super) fn measure(services: usize, clients: usize, changes: usize) -> anyhow::Result<Row> {
     let mut rig = Rig::start(services, clients)?;

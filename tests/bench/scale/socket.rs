@@ -138,6 +138,7 @@ impl Rig {
             Source::Polled => &[],
             Source::Pushed => &["--watch-socket", &watch],
         };
+        engine.print_lists();
         let began = Instant::now();
         let controller = Controller::start(&engine.url(), free_address()?.port(), more)?;
         let (heard, hearing) = unbounded_channel();

@@ -25,6 +25,7 @@ pub(super) fn draw(folder: &Path, turns: &Turns) -> Result<()> {
             x: "seconds since the command".to_owned(),
             x_scale: Scale::Linear,
             y: "failed requests a second".to_owned(),
+            y_scale: Scale::Linear,
             lines: lines.collect(),
         }
     });

@@ -254,6 +254,14 @@ impl Server {
         }
     }
 
+    /// Prints the long lists in the form in which the controller asks for them.
+    pub(super) fn print_lists(&self) {
+        let running = ("desired-state".to_owned(), vec!["running".to_owned()]);
+        for (path, filters) in [("/services", [].into()), ("/tasks", [running].into())] {
+            let _printed = self.print(path, &filters);
+        }
+    }
+
     /// A list of the world as it is; printed anew only when the world has moved.
     fn print(&self, path: &str, filters: &Filters) -> Option<Bytes> {
         let world = lock(&self.world);

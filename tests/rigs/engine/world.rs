@@ -322,7 +322,8 @@ impl World {
         };
         self.services.insert(id.clone(), service);
         self.settle_vips(&id);
-        self.fill(&id);
+        // It has none yet: looking for them among those of all others is most of what a big Swarm takes.
+        self.fill_beside(&id, &[]);
         id
     }
 
@@ -388,12 +389,14 @@ impl World {
     /// Brings the number of tasks to what the service asks for: new ones begin, the highest
     /// slots stop.
     fn fill(&mut self, id: &str) {
-        let held: Vec<Task> = self
-            .tasks
-            .values()
-            .filter(|task| task.service == id && task.desired <= State::Running)
-            .cloned()
-            .collect();
+        let held = self.tasks.values();
+        let held = held.filter(|task| task.service == id && task.desired <= State::Running);
+        let held: Vec<Task> = held.cloned().collect();
+        self.fill_beside(id, &held);
+    }
+
+    /// The same of a service that holds these tasks.
+    fn fill_beside(&mut self, id: &str, held: &[Task]) {
         let ready: Vec<String> = self
             .nodes
             .values()

@@ -1,11 +1,12 @@
 //! What answers, and what became of each service.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::Work;
 use crate::labels::{Backend, Claim, Intent, Kept};
 use crate::routing::pool::{self, Key};
-use crate::routing::{Mode, Outcome, PoolName, Standing, leaving};
+use crate::routing::{Endpoint, Mode, Outcome, PoolName, Standing, leaving};
 use crate::swarm::ServiceId;
 
 impl Work<'_> {
@@ -95,14 +96,20 @@ impl Work<'_> {
             return Standing::Rejected;
         }
         let names: BTreeSet<_> = claims.values().collect();
-        let endpoints = names.into_iter().filter_map(|name| routes.pools.get(name));
-        let endpoints = endpoints.flat_map(|pool| &pool.endpoints);
-        let own =
-            endpoints.filter(|endpoint| endpoint.service == intent.service).cloned().collect();
+        let pools: Vec<_> = names.into_iter().filter_map(|name| routes.pools.get(name)).collect();
+        let is_own = |endpoint: &&Endpoint| endpoint.service == intent.service;
+        let endpoints = match pools.as_slice() {
+            // As most are.
+            [pool] if pool.endpoints.iter().all(|it| is_own(&it)) => Arc::clone(&pool.endpoints),
+            pools => {
+                let all = pools.iter().flat_map(|pool| pool.endpoints.iter());
+                pool::in_order(all.filter(is_own).cloned().collect())
+            }
+        };
         let mode = match intent.backend {
             Backend::Tasks => Mode::Task,
             Backend::Vip(_) => Mode::Vip,
         };
-        Standing::Published { mode, claims, endpoints: pool::in_order(own) }
+        Standing::Published { mode, claims, endpoints }
     }
 }

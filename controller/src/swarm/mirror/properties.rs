@@ -8,7 +8,6 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::swarm::convert::Known;
 use crate::swarm::reader::Lists;
 use crate::swarm::watch::{told, wire};
 
@@ -189,10 +188,8 @@ impl Store {
         let networks = serde_json::from_value(of(Kind::Network)).expect("networks");
         let nodes = serde_json::from_value(of(Kind::Node)).expect("nodes");
         List {
-            services: convert::services(&body(Kind::Service), &mut Known::default())
-                .expect("services")
-                .0,
-            tasks: convert::tasks(&body(Kind::Task), &mut Known::default()).expect("tasks").0,
+            services: convert::services(&body(Kind::Service)).expect("services").0,
+            tasks: convert::tasks(&body(Kind::Task)).expect("tasks").0,
             networks: convert::networks(networks),
             nodes: convert::nodes(nodes),
         }

@@ -9,7 +9,7 @@ fn task(id: &str, version: u64, state: TaskState) -> Versioned<Task> {
         slot: None,
         node: None,
         state,
-        addresses: BTreeMap::new(),
+        addresses: [].into(),
         secrets: std::collections::BTreeSet::new(),
     };
     Versioned::new(version, object)

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::Source;
 use crate::swarm::call::CallError;
-use crate::swarm::convert::Oddity;
+use crate::swarm::listing::Oddity;
 use crate::swarm::reader::Reader;
 use crate::swarm::watch::WatchError;
 use crate::swarm::{Picture, Via};

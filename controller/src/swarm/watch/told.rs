@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 
 use super::wire::{self, action};
 use super::{Leader, Written};
-use crate::swarm::convert::{self, Draft, Versioned};
+use crate::swarm::convert::{self, Draft, Names, Versioned};
 use crate::swarm::mirror::{Change, Now};
 use crate::swarm::shape::{
     DockerAttached, DockerAttachment, DockerContainer, DockerEndpoint, DockerEndpointSpec,
@@ -147,7 +147,7 @@ fn task(task: wire::Task) -> Now<Task> {
                 .map(|container| DockerHeld { secrets: Some(mounts(container.secrets)) }),
         }),
     };
-    match convert::task(docker, &mut |_left_out| {}) {
+    match convert::task(docker, &mut Names::default(), &mut |_left_out| {}) {
         Ok(task) => Now::Is(task),
         Err(_odd) => Now::Unlisted(version),
     }

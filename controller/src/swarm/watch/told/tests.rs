@@ -2,7 +2,6 @@ use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::swarm::convert::Known;
 use crate::swarm::watch::wire::*;
 use crate::swarm::{Network, Node};
 
@@ -115,7 +114,7 @@ fn listed_task() -> Value {
 /// What a list of one service shows.
 fn draft(listed: &Value) -> Option<Draft> {
     let body = json!([listed]).to_string();
-    let (drafts, _) = convert::services(body.as_bytes(), &mut Known::default()).expect("a list");
+    let (drafts, _) = convert::services(body.as_bytes()).expect("a list");
     drafts.first().map(|draft| (**draft).clone())
 }
 
@@ -282,7 +281,7 @@ fn a_task_is_told_as_it_is_listed() {
         change(&mut told);
         listed(&mut list);
         let body = json!([list]).to_string();
-        let (tasks, _) = convert::tasks(body.as_bytes(), &mut Known::default()).expect("a list");
+        let (tasks, _) = convert::tasks(body.as_bytes()).expect("a list");
         assert_eq!(task(told), Now::Is((*tasks[0]).clone()), "{list:#}");
     }
 }
@@ -311,7 +310,7 @@ fn the_states_of_a_task_are_told_as_they_are_listed() {
         let mut list = listed_task();
         list["Status"]["State"] = json!(name);
         let body = json!([list]).to_string();
-        let (tasks, _) = convert::tasks(body.as_bytes(), &mut Known::default()).expect("a list");
+        let (tasks, _) = convert::tasks(body.as_bytes()).expect("a list");
         assert_eq!(told, Now::Is((*tasks[0]).clone()), "{name}");
     }
 }
