@@ -6,7 +6,6 @@
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Index;
 use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer};
@@ -66,16 +65,6 @@ impl<K: Ord + Clone, V: Clone> Few<K, V> {
     /// Sets the value of a key. It makes all entries anew.
     pub fn insert(&mut self, key: K, value: V) {
         *self = self.0.iter().cloned().chain([(key, value)]).collect();
-    }
-}
-
-impl<K: Ord + Borrow<Q>, V, Q: Ord + ?Sized> Index<&Q> for Few<K, V> {
-    type Output = V;
-
-    /// # Panics
-    /// If there is no value of this key.
-    fn index(&self, key: &Q) -> &V {
-        self.get(key).expect("no entry found for key")
     }
 }
 

@@ -6,7 +6,6 @@ mod median;
 mod members;
 mod plot;
 mod scale;
-mod times;
 mod versus;
 
 use clap::{Parser, Subcommand};

@@ -24,6 +24,7 @@ pub mod scripted;
 pub mod source;
 pub mod stage;
 pub mod steady;
+pub mod times;
 pub mod tls;
 pub mod tokens;
 pub mod told;

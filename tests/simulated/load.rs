@@ -68,7 +68,7 @@ async fn the_load_keeps_its_rate_and_tells_each_failure() -> Result<()> {
     let good = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 19\r\n\r\n{\"metadata\":\"demo\"}";
     let report = load(good).await?;
     ensure!(on_http1(&report)?.is_none(), "{report}");
-    ensure!(report.times.len() > report.asked / 2, "{report}");
+    ensure!(report.times.count() > report.asked / 2, "{report}");
     let cut = |fault: &Fault| matches!(fault, Fault::Cut(_) | Fault::Refused(_));
     let shared = report.failures.iter().all(|failure| cut(&failure.fault));
     ensure!(shared && !report.failures.is_empty(), "HTTP/2 is cut: {report}");

@@ -2,8 +2,8 @@
 //!
 //! bollard negotiates, lists networks and nodes, and listens to events. The lists that carry
 //! secrets of their owners, or their names, come as bytes through a client of our own, the long ones
-//! piece by piece: bollard 0.21 would hold environment variables in memory, fail a whole list for one unknown state, and lose
-//! the addresses of tasks (its `Task` has no `NetworksAttachments`).
+//! piece by piece: bollard 0.21 would hold environment variables in memory, fail a whole list for one
+//! unknown state, and lose the addresses of tasks (its `Task` has no `NetworksAttachments`).
 
 use std::borrow::Cow;
 use std::collections::HashMap;

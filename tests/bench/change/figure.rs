@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::Direction;
 use super::table::Row;
 use crate::plot::{self, Line, Panel, Scale};
-use crate::times::Times;
+use waggle_tests::times::Times;
 
 /// The name of the plot.
 const FILE: &str = "change.svg";

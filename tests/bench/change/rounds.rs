@@ -17,7 +17,7 @@ use super::record::{Record, Sample};
 use super::store::Store;
 use super::{Direction, Source};
 use crate::members::Members;
-use crate::times::{Times, ms};
+use waggle_tests::times::{Times, ms};
 
 /// The service that changes, and its pool in Envoy.
 const NAME: &str = "change";

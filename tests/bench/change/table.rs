@@ -8,7 +8,7 @@ use waggle_tests::crowd::Crowd;
 use super::record::Sample;
 use super::rounds::Measured;
 use super::{Direction, Source};
-use crate::times::{Times, ms};
+use waggle_tests::times::{Times, ms};
 
 /// What a source and a direction come to.
 #[derive(Debug)]

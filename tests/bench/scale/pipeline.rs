@@ -9,7 +9,7 @@ use waggle_tests::usage::processor_time_of_threads;
 use super::client::Kind;
 use super::picture::REPLICAS;
 use super::rig::Rig;
-use crate::times::{Times, ms};
+use waggle_tests::times::{Times, ms};
 
 /// Between two changes of endpoints that are measured one by one.
 const PAUSE: Duration = Duration::from_millis(20);

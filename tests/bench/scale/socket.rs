@@ -14,7 +14,7 @@ use waggle_tests::usage::{Memory, memory, running_time};
 
 use super::client::{self, Heard, Kind};
 use super::picture::REPLICAS;
-use crate::times::{Times, ms};
+use waggle_tests::times::{Times, ms};
 
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_mins(2);

@@ -11,7 +11,7 @@ use waggle_controller::xds::Snapshots;
 
 use super::picture::{self, REPLICAS};
 use super::settings::{envoy_settings, routing_settings};
-use crate::times::{Times, ms};
+use waggle_tests::times::{Times, ms};
 
 /// What [`Row`]s stand under.
 pub(super) const HEAD: &str = "\

@@ -52,8 +52,8 @@ impl Update {
             asked: report.asked,
             failed: report.failures.iter().map(|failure| since(failure.at)).collect(),
             account: report.to_string(),
-            p99: Report::per_mille(&report.times, 990),
-            late: Report::per_mille(&report.late, 990),
+            p99: report.times.at(99),
+            late: report.late.at(99),
             took,
         }
     }

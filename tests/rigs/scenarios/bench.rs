@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{ALL, Again, Outcome, Scenario};
 use crate::sandbox;
-use crate::steady::Report;
+use crate::times::ms;
 
 /// What came of each, in the order of the letters.
 #[derive(Debug)]
@@ -56,17 +56,15 @@ impl fmt::Display for Table {
         writeln!(out, "|---|---|---:|---:|---:|---|---:|---:|---:|---|")?;
         for outcome in &self.outcomes {
             let Outcome { letter, name, report, times, allowed, .. } = outcome;
-            let time = |share| Report::per_mille(&report.times, share).as_secs_f64() * 1e3;
             let claimed = if outcome.verdict.is_ok() { "yes" } else { "NO" };
             writeln!(
                 out,
-                "| {letter} | {name} | {times} | {} | {} | {allowed} | {:.1} ms | {:.1} ms | {:.0} ms \
-                 | {claimed} |",
+                "| {letter} | {name} | {times} | {} | {} | {allowed} | {} | {} | {} | {claimed} |",
                 report.asked,
                 report.failures.len(),
-                time(500),
-                time(990),
-                time(1000),
+                ms(report.times.at(50)),
+                ms(report.times.at(99)),
+                ms(report.times.at(100)),
             )?;
         }
         for (letter, reason) in &self.left_out {

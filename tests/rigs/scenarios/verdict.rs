@@ -55,12 +55,12 @@ impl Allowed {
         }
         match (self, moments.lost) {
             (Self::SlowOnDeadConnections, Some((_, connections))) => {
-                let p99 = Report::per_mille(&report.times, 990);
-                let (slow, lost) = (report.slower_than(RETRIED), report.failures.len());
+                let p99 = report.times.at(99);
+                let (slow, lost) = (report.times.slower_than(RETRIED), report.failures.len());
                 if p99 < RETRIED && slow + lost <= connections {
                     return Ok(());
                 }
-                let slowest: Vec<_> = report.times.iter().rev().take(slow.min(20)).collect();
+                let slowest: Vec<_> = report.times.all().iter().rev().take(slow.min(20)).collect();
                 Err(format!(
                     "p99 {p99:?}, {slow} slower than {RETRIED:?} and {lost} lost, with {connections} \
                      connections to the lost node: {slowest:?}"

@@ -6,6 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use super::mix::Kind;
+use crate::times::{Times, ms};
 
 /// Whoever takes longer has waited for something: no step of an answer takes so long, also where others
 /// use the machine.
@@ -93,41 +94,26 @@ pub struct Report {
     pub asked: usize,
     /// Those that failed, in the order of their ends.
     pub failures: Vec<Failure>,
-    /// How long the others took since they were due, the shortest first.
-    pub times: Vec<Duration>,
+    /// How long the others took since they were due.
+    pub times: Times,
     /// Of these, those that took longer than three quarters of a second, in the order of their ends.
     pub slow: Vec<Slow>,
-    /// How late requests were sent, the least first: what the load itself adds to their times.
-    pub late: Vec<Duration>,
-}
-
-impl Report {
-    /// The time that so many of a thousand requests did not exceed.
-    pub fn per_mille(times: &[Duration], share: usize) -> Duration {
-        let index = (times.len() * share / 1000).min(times.len().saturating_sub(1));
-        times.get(index).copied().unwrap_or_default()
-    }
-
-    /// How many took longer than this.
-    pub fn slower_than(&self, limit: Duration) -> usize {
-        self.times.len() - self.times.partition_point(|time| *time <= limit)
-    }
+    /// How late requests were sent: what the load itself adds to their times.
+    pub late: Times,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = |share| Self::per_mille(&self.times, share).as_secs_f64() * 1e3;
         write!(
             out,
-            "{} requests in {:.1} s, {} failed; p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms; \
-             sent late: p99 {:.1} ms",
+            "{} requests in {:.1} s, {} failed; p50 {}, p99 {}, max {}; sent late: p99 {}",
             self.asked,
             self.ran.as_secs_f64(),
             self.failures.len(),
-            time(500),
-            time(990),
-            time(1000),
-            Self::per_mille(&self.late, 990).as_secs_f64() * 1e3,
+            ms(self.times.at(50)),
+            ms(self.times.at(99)),
+            ms(self.times.at(100)),
+            ms(self.late.at(99)),
         )?;
         for failure in self.failures.iter().take(10) {
             write!(out, "\n  {failure}")?;
@@ -169,11 +155,9 @@ impl Tally {
         }
     }
 
-    pub(super) fn report(mut self, ran: Duration) -> Report {
-        self.times.sort_unstable();
-        self.late.sort_unstable();
-        let asked = self.late.len();
+    pub(super) fn report(self, ran: Duration) -> Report {
         let Self { failures, times, slow, late } = self;
-        Report { ran, asked, failures, times, slow, late }
+        let (times, late) = (Times::new(times), Times::new(late));
+        Report { ran, asked: late.count(), failures, times, slow, late }
     }
 }

@@ -168,13 +168,17 @@ fn a_service_that_is_gone_is_less_and_any_other_change_of_one_is_more() {
     let of_service = |mirror: &Mirror| {
         let services = mirror.picture().services;
         let service = services.values().next();
-        service.map(|service| (service.labels["label"].clone(), service.networks.clone()))
+        service.map(|service| (service.labels.get("label").cloned(), service.networks.clone()))
     };
-    assert_eq!(of_service(&mirror), Some(("b".into(), vec![])));
+    assert_eq!(of_service(&mirror), Some((Some("b".to_owned()), vec![])));
     let id = network.id.clone();
     let now = Now::Is(Versioned::new(3, network));
     assert_eq!(mirror.apply(Change::Network(id.clone(), now)), Effect::More);
-    assert_eq!(of_service(&mirror), Some(("b".into(), vec![id])), "its network is known now");
+    assert_eq!(
+        of_service(&mirror),
+        Some((Some("b".to_owned()), vec![id])),
+        "its network is known now"
+    );
     assert_eq!(mirror.apply(service(Now::Removed)), Effect::Less);
     assert_eq!(mirror.apply(service(draft(2, "b"))), Effect::None, "it does not come back");
     assert_eq!(of_service(&mirror), None);
