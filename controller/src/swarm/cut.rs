@@ -148,6 +148,9 @@ impl Cut {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
     use super::*;
 
     /// The values of a text that comes in pieces of this length; none if it is no list.
@@ -196,6 +199,30 @@ mod tests {
                 let cut = cut.as_ref().map(|it| it.iter().map(String::as_str).collect::<Vec<_>>());
                 assert_eq!(cut, expected, "{text:?} in pieces of {length}");
             }
+        }
+    }
+
+    /// Texts that are lists, and texts of what lists are made of.
+    fn text() -> impl Strategy<Value = String> {
+        let soup = r#"[\[\]{}",: \\1]{0,16}"#;
+        let leaf = prop_oneof![Just("1".to_owned()), r#""[\[\]{},: ]{0,4}(\\\\|\\")?""#.boxed()];
+        let value = leaf.prop_recursive(3, 16, 4, |value| {
+            let list = prop::collection::vec(value.clone(), 0..4).prop_map(|all| all.join(", "));
+            let list = list.prop_map(|all| format!("[{all}]"));
+            prop_oneof![list, value.prop_map(|value| format!(r#"{{"a": {value}}}"#))]
+        });
+        let list =
+            prop::collection::vec(value, 0..5).prop_map(|all| format!("[{}]", all.join(",")));
+        prop_oneof![list.clone(), soup, (list, soup).prop_map(|(list, soup)| list + &soup)]
+    }
+
+    proptest! {
+        #[test]
+        fn what_comes_in_pieces_is_what_serde_finds_in_the_whole(text in text(), length in 1_usize..9) {
+            let whole = serde_json::from_str::<Option<Vec<Value>>>(&text).ok();
+            let read = |value: &String| serde_json::from_str(value).ok();
+            let cut = values(&text, length).and_then(|all| all.iter().map(read).collect());
+            prop_assert_eq!(cut, whole.map(Option::unwrap_or_default));
         }
     }
 }
