@@ -144,7 +144,8 @@ async fn a_failing_task_rests_for_its_time_and_comes_back() -> Result<()> {
     let counted = ask(&stage, 100, "/ping").await?;
     let failed: u32 =
         counted.iter().filter(|((_, status), _)| *status == 503).map(|(_, n)| n).sum();
-    ensure!(failed == 3, "ejected after three failures, not {failed}: {counted:?}");
+    // Envoy's workers hear of a rest from its main thread, perhaps after the next failure.
+    ensure!((3..=4).contains(&failed), "ejected after three failures, not {failed}: {counted:?}");
     ensure!(ejected(&stage)? == 1, "{counted:?}");
     order(&task, "/mend").await?;
     let address = SocketAddr::new(task.address(), APP_PORT).to_string();
