@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use anyhow::Result;
+use waggle_tests::times::Times;
 
 use super::Direction;
 use super::table::Row;
 use crate::plot::{self, Line, Panel, Scale};
-use waggle_tests::times::Times;
 
 /// The name of the plot.
 const FILE: &str = "change.svg";

@@ -12,12 +12,12 @@ use waggle_tests::crowd::NETWORK;
 use waggle_tests::envoy::Envoy;
 use waggle_tests::private_swarm::{Image, PrivateSwarm};
 use waggle_tests::program::free_address;
+use waggle_tests::times::{Times, ms};
 
 use super::record::{Record, Sample};
 use super::store::Store;
 use super::{Direction, Source};
 use crate::members::Members;
-use waggle_tests::times::{Times, ms};
 
 /// The service that changes, and its pool in Envoy.
 const NAME: &str = "change";

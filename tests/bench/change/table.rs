@@ -4,11 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use waggle_tests::crowd::Crowd;
+use waggle_tests::times::{Times, ms};
 
 use super::record::Sample;
 use super::rounds::Measured;
 use super::{Direction, Source};
-use waggle_tests::times::{Times, ms};
 
 /// What a source and a direction come to.
 #[derive(Debug)]

@@ -13,17 +13,17 @@ const FILE: &str = "scale.svg";
 /// Draws a panel for what a task that moves costs and one for the beginning, with a line for each number
 /// of clients.
 pub(super) fn draw(folder: &Path, rows: &[Row]) -> Result<()> {
-    let panel = |title: &str, y: &str, value: fn(&Row) -> f64| Panel {
+    let panel = |title: &str, value: fn(&Row) -> f64| Panel {
         title: title.to_owned(),
         x: "services, of ten tasks each".to_owned(),
         x_scale: Scale::Logarithmic,
-        y: y.to_owned(),
+        y: "milliseconds".to_owned(),
         y_scale: Scale::Logarithmic,
         lines: lines(rows, value),
     };
     let panels = [
-        panel("a task moves: until its push, 99 of 100", "milliseconds", Row::endpoints),
-        panel("the first snapshot: until the last client has it", "milliseconds", Row::first),
+        panel("a task moves: until its push, 99 of 100", Row::endpoints),
+        panel("the first snapshot: until the last client has it", Row::first),
     ];
     let file = folder.join(FILE);
     plot::draw(&file, &panels)?;

@@ -4,12 +4,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use waggle_tests::times::{Times, ms};
 use waggle_tests::usage::processor_time_of_threads;
 
 use super::client::Kind;
 use super::picture::REPLICAS;
 use super::rig::Rig;
-use waggle_tests::times::{Times, ms};
 
 /// Between two changes of endpoints that are measured one by one.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -10,11 +10,11 @@ use waggle_tests::authority::Authority;
 use waggle_tests::controller::Controller;
 use waggle_tests::engine::{ControlSocket, Engine, Service};
 use waggle_tests::program::free_address;
+use waggle_tests::times::{Times, ms};
 use waggle_tests::usage::{Memory, memory, running_time};
 
 use super::client::{self, Heard, Kind};
 use super::picture::REPLICAS;
-use waggle_tests::times::{Times, ms};
 
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_mins(2);

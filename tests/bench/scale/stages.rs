@@ -8,10 +8,10 @@ use waggle_controller::labels::NodeCluster;
 use waggle_controller::routing::{self, Turn};
 use waggle_controller::swarm::Picture;
 use waggle_controller::xds::Snapshots;
+use waggle_tests::times::{Times, ms};
 
 use super::picture::{self, REPLICAS};
 use super::settings::{envoy_settings, routing_settings};
-use waggle_tests::times::{Times, ms};
 
 /// What [`Row`]s stand under.
 pub(super) const HEAD: &str = "\

@@ -45,21 +45,18 @@ async fn a_session_whose_task_rests_goes_on_elsewhere_and_stays_there() -> Resul
     ensure!(cookies == 1, "{cookies} cookies");
     let task = Client::new(first);
     task.post(HOST, "/break/503", b"").await?;
-    // Envoy's workers hear of a rest from its main thread, a little after the failure that is its cause.
-    let mut failures = 0;
-    let (second, cookies) = eventually("the task rests", async || {
+    for failure in 1..=3 {
         let answer = stage.client.get_as(&mut jar, HOST, PATH).await?;
-        if answer.status == 503 {
-            failures += 1;
-            ensure!(answered(&answer)? == first, "{failures}: {answer:?}");
-            ensure!(answer.set_cookies().is_empty(), "{failures}: {answer:?}");
-            return Ok(None);
-        }
-        ensure!(answer.status == 200, "{answer:?}");
-        Ok(Some((answered(&answer)?, answer.set_cookies().len())))
+        ensure!(answer.status == 503 && answered(&answer)? == first, "{failure}: {answer:?}");
+        ensure!(answer.set_cookies().is_empty(), "{failure}: {answer:?}");
+    }
+    // Envoy's workers hear of a rest from its main thread.
+    eventually("the task rests", async || {
+        let resting = stage.envoy.stat("cluster.sticky.outlier_detection.ejections_active")?;
+        Ok((resting == 1).then_some(()))
     })
     .await?;
-    ensure!(failures >= 3, "rests after {failures} failures");
+    let (second, cookies) = ask(&stage, &mut jar).await?;
     ensure!(second != first && cookies == 1, "from {first} to {second} with {cookies} cookies");
     task.post(HOST, "/mend", b"").await?;
     eventually("the first task is back", async || {
