@@ -21,8 +21,10 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 mod changes;
+mod walk;
 
 pub use changes::{Change, Changes};
+pub use walk::Walk;
 
 /// The most entries of a leaf.
 const FULL: usize = 64;
@@ -112,6 +114,11 @@ impl<K: Ord, V> Map<K, V> {
         let within = leaf.partition_point(|(own, _)| own.borrow() < key);
         let rest = self.leaves.get(at.saturating_add(1)..).unwrap_or_default();
         Iter { leaves: rest.iter(), leaf: leaf.get(within..).unwrap_or_default().iter() }
+    }
+
+    /// Looks values up by keys that come in order.
+    pub fn walk(&self) -> Walk<'_, K, V> {
+        Walk { leaf: &[], rest: &self.leaves }
     }
 
     /// The leaf that has a key, or would have it: the last that does not begin behind it.

@@ -6,6 +6,7 @@
 mod conversation;
 #[cfg(test)]
 mod fixtures;
+mod holdings;
 mod interest;
 mod message;
 mod observer;

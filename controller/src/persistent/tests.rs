@@ -54,6 +54,20 @@ proptest! {
     }
 
     #[test]
+    fn a_walk_finds_what_get_finds(
+        steps in steps(),
+        keys in proptest::collection::btree_set(0..420_u16, 0..300),
+    ) {
+        for (map, _) in play(&steps) {
+            let mut walk = map.walk();
+            for key in &keys {
+                prop_assert_eq!(walk.get(key), map.get_shared(key), "{}", key);
+                prop_assert_eq!(walk.get(key), map.get_shared(key), "{} again", key);
+            }
+        }
+    }
+
+    #[test]
     fn changes_are_all_that_differs_and_nothing_else(steps in steps()) {
         let [(copy, before), (map, after)] = play(&steps);
         let keys = before.keys().chain(after.keys()).copied();

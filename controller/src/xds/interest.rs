@@ -1,6 +1,6 @@
 //! What a client asks for of one type.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// The name by which a client asks for everything.
@@ -10,7 +10,7 @@ const EVERYTHING: &str = "*";
 #[derive(Debug, Default)]
 pub(super) struct Interest {
     wildcard: Wildcard,
-    names: BTreeSet<Arc<str>>,
+    names: HashSet<Arc<str>>,
 }
 
 /// Whether a client asks for everything there is.
@@ -51,11 +51,16 @@ impl Interest {
         self.names.contains(name)
     }
 
+    /// The names that the client asks for by them, in no order.
+    pub(super) fn asked(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.names.iter()
+    }
+
     /// Replaces all that was asked for, as a state-of-the-world request does. `silence` is what an
     /// empty list means as long as nothing was named; returns the names that are new.
     pub(super) fn replace(&mut self, asked: Vec<String>, silence: Silence) -> Vec<Arc<str>> {
         let implied = asked.is_empty() && silence == Silence::Everything;
-        let mut asked: BTreeSet<Arc<str>> = asked.into_iter().map(Arc::from).collect();
+        let mut asked: HashSet<Arc<str>> = asked.into_iter().map(Arc::from).collect();
         self.wildcard = match (asked.remove(EVERYTHING), implied) {
             (true, _) => Wildcard::Asked,
             (false, true) => Wildcard::Implied,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::snapshot::{Set, Snapshot};
 use crate::envoy::{Kind, Resource};
+use crate::persistent;
 
 /// What a stream offers its client of one type.
 #[derive(Debug, Clone, Copy)]
@@ -14,8 +15,8 @@ pub(super) struct Offer<'a> {
     lingering: Option<&'a Resources>,
 }
 
-/// Changes by name. `None`: there is no such resource (any more).
-pub(super) type Changes = BTreeMap<Arc<str>, Option<Arc<Resource>>>;
+/// Changes by name, in order. `None`: there is no such resource (any more).
+pub(super) type Changes = Vec<(Arc<str>, Option<Arc<Resource>>)>;
 
 type Resources = BTreeMap<Arc<str>, Arc<Resource>>;
 
@@ -27,7 +28,30 @@ pub(super) struct Lingering {
     endpoints: Resources,
 }
 
+/// Looks resources up by names that come in order.
+pub(super) struct Walk<'a> {
+    newest: persistent::Walk<'a, Arc<str>, Resource>,
+    lingering: Option<&'a Resources>,
+}
+
+impl<'a> Walk<'a> {
+    /// The resource of this name, which does not come before the last.
+    pub(super) fn get(&mut self, name: &str) -> Option<&'a Arc<Resource>> {
+        self.newest.get(name).or_else(|| self.lingering?.get(name))
+    }
+}
+
 impl<'a> Offer<'a> {
+    /// All but what lingers.
+    pub(super) fn newest(&self) -> &'a Set {
+        self.newest
+    }
+
+    /// Resources by names that come in order.
+    pub(super) fn walk(&self) -> Walk<'a> {
+        Walk { newest: self.newest.walk(), lingering: self.lingering }
+    }
+
     /// The resource of this name.
     pub(super) fn get(&self, name: &str) -> Option<&'a Arc<Resource>> {
         let lingering = || self.lingering.and_then(|lingering| lingering.get(name));
@@ -74,9 +98,9 @@ impl Lingering {
         }
     }
 
-    /// Drops them all: the client has no route to any of them. Tells their names.
-    pub(super) fn end(&mut self) -> impl Iterator<Item = Arc<str>> + use<> {
-        std::mem::take(self).clusters.into_keys()
+    /// Drops them all: the client has no route to any of them.
+    pub(super) fn end(&mut self) {
+        *self = Self::default();
     }
 
     /// What is offered of a kind.

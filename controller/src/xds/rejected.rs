@@ -46,13 +46,14 @@ impl Rejected {
     /// Of what is due, what may be told in one response: first all that is not under suspicion.
     pub(super) fn part_of(&self, mut due: Changes) -> Changes {
         let is_suspect = |name: &Arc<str>| self.parts.iter().any(|part| part.contains_key(name));
-        if due.keys().all(is_suspect) {
+        if due.iter().all(|(name, _)| is_suspect(name)) {
             let mut parts = self.parts.iter().rev();
-            if let Some(next) = parts.find(|part| due.keys().any(|name| part.contains_key(name))) {
-                due.retain(|name, _| next.contains_key(name));
+            let is_due = |part: &&Versions| due.iter().any(|(name, _)| part.contains_key(name));
+            if let Some(next) = parts.find(is_due) {
+                due.retain(|(name, _)| next.contains_key(name));
             }
         } else {
-            due.retain(|name, _| !is_suspect(name));
+            due.retain(|(name, _)| !is_suspect(name));
         }
         due
     }

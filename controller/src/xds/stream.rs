@@ -12,7 +12,7 @@
 //! until nothing uses them. Envoy's own page on this is
 //! "Eventual consistency considerations" of its xDS protocol.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::message::{Request, Response};
@@ -84,7 +84,7 @@ impl Stream {
         self.subscriptions.insert(kind, Subscription::open(kind, request.names));
         if kind == Kind::Endpoints {
             let warming = self.subscriptions.get(&Kind::Cluster).map(Subscription::outstanding);
-            let warming = warming.into_iter().flatten().cloned().collect();
+            let warming: Vec<_> = warming.into_iter().flatten().cloned().collect();
             self.send_endpoints_of(&warming);
         }
         Ok(Heard::Nothing)
@@ -107,25 +107,15 @@ impl Stream {
     fn adopt(&mut self, newest: &Arc<Snapshot>) {
         let last = self.newest.replace(newest.clone());
         if let Some(last) = last.filter(|last| !Arc::ptr_eq(last, newest)) {
-            for (kind, subscription) in &mut self.subscriptions {
-                let changes = last.of(*kind).changes(newest.of(*kind));
-                changes.for_each(|change| subscription.look_at(change.key));
-            }
             let clusters = self.subscriptions.get(&Kind::Cluster);
             let may_hold = |name: &str| clusters.is_some_and(|clusters| clusters.may_hold(name));
             self.lingering.keep(&last, newest, may_hold);
         }
         for (kind, subscription) in &mut self.subscriptions {
-            subscription.settle(self.lingering.offer(*kind, newest));
+            subscription.look(self.lingering.offer(*kind, newest));
         }
         if self.routes_are_settled(newest) {
-            for name in self.lingering.end() {
-                for kind in [Kind::Cluster, Kind::Endpoints] {
-                    if let Some(subscription) = self.subscriptions.get_mut(&kind) {
-                        subscription.look_at(&name);
-                    }
-                }
-            }
+            self.lingering.end();
         }
     }
 
@@ -150,7 +140,7 @@ impl Stream {
             }
             return None;
         }
-        let told: BTreeSet<Arc<str>> = due.keys().cloned().collect();
+        let told: Vec<_> = due.iter().map(|(name, _)| Arc::clone(name)).collect();
         let response = subscription.tell(due, offer, newest.version(kind), self.nonces.next());
         if kind == Kind::Cluster {
             self.send_endpoints_of(&told);
@@ -173,22 +163,23 @@ impl Stream {
         match kind {
             Kind::Cluster => {
                 let may_go = clusters.was_answered() && self.routes_are_settled(newest);
-                changes.retain(|name, to| to.is_some() || may_go || !clusters.holds(name));
+                changes.retain(|(name, to)| to.is_some() || may_go || !clusters.holds(name));
             }
             Kind::Endpoints => {
                 let holds =
                     |name: &str| self.subscriptions.get(&kind).is_some_and(|it| it.holds(name));
-                changes.retain(|name, to| to.is_some() || !holds(name) || !clusters.may_hold(name));
+                changes
+                    .retain(|(name, to)| to.is_some() || !holds(name) || !clusters.may_hold(name));
             }
             Kind::Secret => {
                 let users = [Kind::Cluster, Kind::Listener];
                 let are_free = || users.into_iter().all(|user| self.follows(user, newest));
-                changes.retain(|_, to| to.is_some() || are_free());
+                changes.retain(|(_, to)| to.is_some() || are_free());
             }
             Kind::Extension => {}
             Kind::Listener => {
                 // State of the world tells all listeners or none.
-                if clusters.is_waiting() || !changes.keys().all(is_reachable) {
+                if clusters.is_waiting() || !changes.iter().all(|(name, _)| is_reachable(name)) {
                     return None;
                 }
             }
@@ -197,7 +188,7 @@ impl Stream {
                     return None;
                 }
                 let are_free = || self.follows(Kind::Listener, newest);
-                changes.retain(|name, to| match to {
+                changes.retain(|(name, to)| match to {
                     Some(_) => is_reachable(name),
                     None => are_free(),
                 });
@@ -231,13 +222,12 @@ impl Stream {
     fn must_be_heard_first(&self, kind: Kind, newest: &Snapshot) -> bool {
         let offer = self.lingering.offer(kind, newest);
         let clusters = self.subscriptions.get(&Kind::Cluster).filter(|it| !it.was_answered());
-        kind == Kind::Cluster
-            && clusters.is_some_and(|it| it.changes(offer).values().any(Option::is_none))
+        kind == Kind::Cluster && clusters.is_some_and(|it| it.is_to_lose(offer))
     }
 
     /// Makes the endpoints of these clusters be sent, even if the client has them: a cluster that is
     /// new or changed does not serve before it hears of its endpoints again.
-    fn send_endpoints_of(&mut self, clusters: &BTreeSet<Arc<str>>) {
+    fn send_endpoints_of(&mut self, clusters: &[Arc<str>]) {
         if let Some(endpoints) = self.subscriptions.get_mut(&Kind::Endpoints) {
             for name in clusters {
                 endpoints.doubt(name);

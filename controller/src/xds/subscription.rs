@@ -4,27 +4,24 @@
 //! response tells a change ([`Telling`]). At most one response is outstanding; what changes
 //! meanwhile is found when it is answered, by comparing what the client holds with the newest.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::interest::{self, Interest, Silence};
+use super::holdings::{Held, Holdings, Widened};
+use super::interest::Silence;
 use super::message::{Names, Request, Response};
 use super::offer::{Changes, Offer};
 use super::rejected::{Rejected, Versions};
 use super::snapshot;
 use super::status::{Rejection, Status};
-use crate::envoy::Kind;
+use crate::envoy::{Kind, Resource};
 
 /// One client's subscription of one type.
 #[derive(Debug)]
 pub(super) struct Subscription {
     kind: Kind,
     telling: Telling,
-    interest: Interest,
-    /// What the client holds of what it wants. Each name that it asked for is here.
-    held: BTreeMap<Arc<str>, Held>,
-    /// What to look at for changes.
-    suspects: Suspects,
+    holdings: Holdings,
     outstanding: Option<Outstanding>,
     rejected: Rejected,
     last_nonce: String,
@@ -46,45 +43,10 @@ enum Telling {
     Named,
 }
 
-/// The names under which what a client holds may not be what it should. A change of one resource
-/// costs a look at that one, however many there are.
-#[derive(Debug)]
-enum Suspects {
-    /// All of them.
-    All,
-    /// These. Under each other name the client holds what is offered, or wants nothing.
-    These(BTreeSet<Arc<str>>),
-}
-
-/// What the client holds under one name.
-#[derive(Debug, Default)]
-struct Held {
-    /// The version that it acknowledged. `None`: none, or that it is gone.
-    version: Option<Arc<str>>,
-    /// It may hold another one, or it asked again since it was last told: it is to be sent whatever
-    /// its version is.
-    doubtful: bool,
-}
-
-/// A response that the client has not answered.
+/// A response that the client has not answered. What it tells is noted in the holdings.
 #[derive(Debug)]
 struct Outstanding {
     version: String,
-    told: Versions,
-}
-
-impl Default for Suspects {
-    fn default() -> Self {
-        Self::These(BTreeSet::new())
-    }
-}
-
-impl Suspects {
-    fn add(&mut self, name: &Arc<str>) {
-        if let Self::These(names) = self {
-            names.insert(Arc::clone(name));
-        }
-    }
 }
 
 impl Subscription {
@@ -98,74 +60,71 @@ impl Subscription {
             (Names::Whole(_), false) => Telling::Named,
         };
         let silence = if whole { Silence::Everything } else { Silence::Nothing };
-        let mut opened = Self {
+        let mut holdings = Holdings::default();
+        let owed = match names {
+            Names::Whole(names) => holdings.replace(names, silence) == Widened::ToEverything,
+            Names::Delta { subscribe, unsubscribe, initial } => {
+                if subscribe.is_empty() && silence == Silence::Everything {
+                    holdings.imply();
+                }
+                holdings.adjust(subscribe, &unsubscribe);
+                let owed = holdings.interest().is_wildcard() && initial.is_empty();
+                holdings.inherit(initial);
+                owed
+            }
+        };
+        Self {
             kind,
             telling,
-            interest: Interest::default(),
-            held: BTreeMap::new(),
-            suspects: Suspects::All,
+            holdings,
             outstanding: None,
             rejected: Rejected::default(),
             last_nonce: String::new(),
-            owed: false,
+            owed,
             answered: false,
             status: Status::default(),
-        };
-        match names {
-            Names::Whole(names) => opened.replace(names, silence),
-            Names::Delta { subscribe, unsubscribe, initial } => {
-                if subscribe.is_empty() && silence == Silence::Everything {
-                    opened.interest.imply();
-                }
-                opened.adjust(subscribe, &unsubscribe);
-                opened.owed = opened.interest.is_wildcard() && initial.is_empty();
-                opened.inherit(initial);
-            }
         }
-        opened
     }
 
     /// Takes a later request. Returns the rejection that it carries.
     pub(super) fn hear(&mut self, request: Request) -> Option<Rejection> {
         let answers = !request.nonce.is_empty() && request.nonce == self.last_nonce;
-        match request.names {
+        if matches!(request.names, Names::Whole(_)) && !answers && !request.nonce.is_empty() {
             // The client had not seen the last response; it will name all it wants in answer to it.
-            Names::Whole(_) if !answers && !request.nonce.is_empty() => None,
+            return None;
+        }
+        let rejection = answers.then(|| self.conclude(request.error)).flatten();
+        let widened = match request.names {
             Names::Whole(names) => {
-                let rejection = answers.then(|| self.conclude(request.error)).flatten();
-                self.replace(names, self.interest.silence());
-                rejection
+                let silence = self.holdings.interest().silence();
+                self.holdings.replace(names, silence)
             }
             Names::Delta { subscribe, unsubscribe, .. } => {
-                let rejection = answers.then(|| self.conclude(request.error)).flatten();
-                let was_wildcard = self.interest.is_wildcard();
-                self.adjust(subscribe, &unsubscribe);
-                if self.interest.is_wildcard() && !was_wildcard {
-                    self.widen();
-                }
-                rejection
+                // What is asked for again is told again.
+                let named = subscribe.iter().chain(&unsubscribe);
+                named.for_each(|name| self.rejected.forget(name));
+                self.holdings.adjust(subscribe, &unsubscribe)
             }
-        }
+        };
+        self.rejected.retain(|name, _| self.holdings.interest().wants(name));
+        // A client that begins to ask for everything is owed a response.
+        self.owed |= widened == Widened::ToEverything;
+        rejection
     }
 
     /// The answer to the outstanding response: an ACK, or with an error a NACK.
     fn conclude(&mut self, error: Option<String>) -> Option<Rejection> {
-        let Outstanding { version, told } = self.outstanding.take()?;
+        let Outstanding { version } = self.outstanding.take()?;
         self.answered = true;
-        told.keys().for_each(|name| self.rejected.forget(name));
+        if !self.rejected.is_empty() {
+            self.holdings.told().for_each(|(name, _)| self.rejected.forget(name));
+        }
         if let Some(message) = error {
-            self.suspect(told, &message);
+            self.suspect(&message);
             self.status.rejected = Some(Rejection { version, message });
             return self.status.rejected.clone();
         }
-        for (name, version) in told.into_iter().filter(|(name, _)| self.interest.wants(name)) {
-            self.suspects.add(&name);
-            let held = self.held.entry(name.clone()).or_default();
-            held.version = version;
-            if held.version.is_none() && !held.doubtful && !self.interest.names(&name) {
-                self.held.remove(&name);
-            }
-        }
+        self.holdings.conclude(|_, held, told| Held { version: told, ..held });
         self.status.acknowledged = Some(version);
         if self.rejected.is_empty() {
             self.status.rejected = None;
@@ -175,119 +134,50 @@ impl Subscription {
 
     /// Looks for what is bad in a response that was rejected. What it told may be applied in part:
     /// it is in doubt.
-    fn suspect(&mut self, mut told: Versions, message: &str) {
-        let (is_whole, is_alone) = (self.telling == Telling::Whole, told.len() == 1);
-        told.retain(|name, _| self.interest.wants(name));
-        told.retain(|name, version| match self.held.get_mut(name) {
+    fn suspect(&mut self, message: &str) {
+        let is_whole = self.telling == Telling::Whole;
+        let is_alone = self.holdings.told().count() == 1;
+        let mut bad = Versions::new();
+        self.holdings.conclude(|name, held, told| {
             // Told beside what is bad, as all there is was; or gone, which is no one's fault.
-            Some(held)
-                if held.version == *version && (is_whole || is_alone && version.is_none()) =>
-            {
-                held.doubtful = false;
-                false
+            let is_good = held.version == told && (is_whole || is_alone && told.is_none());
+            if !is_good {
+                bad.insert(Arc::clone(name), told);
             }
-            _ => true,
+            Held { doubtful: !is_good, ..held }
         });
-        for name in told.keys() {
-            self.suspects.add(name);
-            self.held.entry(name.clone()).or_default().doubtful = true;
-        }
+        bad.retain(|name, _| self.holdings.interest().wants(name));
         if is_whole || is_alone {
-            self.rejected.park(told, message);
+            self.rejected.park(bad, message);
         } else {
-            self.rejected.split(told);
+            self.rejected.split(bad);
         }
-    }
-
-    fn replace(&mut self, names: Vec<String>, silence: Silence) {
-        let was_wildcard = self.interest.is_wildcard();
-        for name in self.interest.replace(names, silence) {
-            self.suspects.add(&name);
-            if self.has_outstanding(&name) {
-                self.doubt(&name);
-            } else {
-                self.held.entry(name).or_default();
-            }
-        }
-        if self.interest.is_wildcard() && !was_wildcard {
-            self.widen();
-        }
-        self.forget_unwanted();
-    }
-
-    fn adjust(&mut self, subscribe: Vec<String>, unsubscribe: &[String]) {
-        for name in subscribe.into_iter().map(Arc::from) {
-            self.interest.add(&name);
-            if !interest::is_everything(&name) {
-                self.held.entry(Arc::clone(&name)).or_default();
-                self.doubt(&name);
-            }
-        }
-        for name in unsubscribe {
-            let asked = self.interest.remove(name);
-            if asked && !interest::is_everything(name) {
-                // Under a wildcard the client wants to know what becomes of it.
-                self.doubt(name);
-            }
-        }
-        // Nothing that was wanted is unwanted by more that is.
-        if !unsubscribe.is_empty() {
-            self.forget_unwanted();
-        }
-    }
-
-    /// Believes what the client says that it holds from an earlier stream.
-    fn inherit(&mut self, initial: HashMap<String, String>) {
-        for (name, version) in initial {
-            if self.interest.wants(&name) {
-                let held = Held { version: Some(version.into()), doubtful: false };
-                self.held.insert(name.into(), held);
-            }
-        }
-    }
-
-    /// A client that begins to ask for everything is owed a response. What it reads meanwhile it may
-    /// keep or have dropped.
-    fn widen(&mut self) {
-        self.owed = true;
-        self.suspects = Suspects::All;
-        let told: Vec<_> = self.outstanding().cloned().collect();
-        for name in &told {
-            self.doubt(name);
-        }
-    }
-
-    fn forget_unwanted(&mut self) {
-        let interest = &self.interest;
-        self.held.retain(|name, _| interest.wants(name));
-        self.rejected.retain(|name, _| interest.wants(name));
     }
 
     /// Makes a resource be sent (again), even if the client has its version.
-    pub(super) fn doubt(&mut self, name: &str) {
-        let is_known = self.has_outstanding(name) || self.held.contains_key(name);
-        if is_known && self.interest.wants(name) {
-            let name: Arc<str> = name.into();
-            self.suspects.add(&name);
-            self.rejected.forget(&name);
-            self.held.entry(name).or_default().doubtful = true;
-        }
+    pub(super) fn doubt(&mut self, name: &Arc<str>) {
+        self.holdings.doubt(name);
+        self.rejected.forget(name);
+    }
+
+    /// Looks at what has changed since the last look.
+    pub(super) fn look(&mut self, offer: Offer) {
+        self.holdings.look(offer);
     }
 
     /// Whether the client holds some version of this resource.
     pub(super) fn holds(&self, name: &str) -> bool {
-        self.held.get(name).is_some_and(|held| held.version.is_some())
+        self.holdings.holds(name)
     }
 
     /// Whether the client may hold this resource, or will once it has read what was sent.
     pub(super) fn may_hold(&self, name: &str) -> bool {
-        let told = self.outstanding.as_ref().and_then(|outstanding| outstanding.told.get(name));
-        self.holds(name) || told.is_some_and(Option::is_some)
+        self.holdings.may_hold(name)
     }
 
     /// Whether the client asks for this resource.
     pub(super) fn wants(&self, name: &str) -> bool {
-        self.interest.wants(name)
+        self.holdings.interest().wants(name)
     }
 
     /// Whether a response waits for its answer.
@@ -295,13 +185,9 @@ impl Subscription {
         self.outstanding.is_some()
     }
 
-    /// The names in the response that waits for its answer.
+    /// What the response that waits for its answer changes, by name.
     pub(super) fn outstanding(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.outstanding.iter().flat_map(|outstanding| outstanding.told.keys())
-    }
-
-    fn has_outstanding(&self, name: &str) -> bool {
-        self.outstanding.as_ref().is_some_and(|outstanding| outstanding.told.contains_key(name))
+        self.holdings.told().map(|(name, _)| name)
     }
 
     /// Whether the client has answered any response on this stream.
@@ -322,13 +208,7 @@ impl Subscription {
             refused.clear();
         }
         let accepted = match self.kind {
-            Kind::Listener | Kind::Routes => {
-                let held = self.held.iter();
-                let text = |(name, held): (&Arc<str>, &Held)| {
-                    Some((name.to_string(), held.version.as_ref()?.to_string()))
-                };
-                held.filter_map(text).collect()
-            }
+            Kind::Listener | Kind::Routes => self.holdings.versions(),
             Kind::Cluster | Kind::Endpoints | Kind::Secret | Kind::Extension => BTreeMap::new(),
         };
         Status { refused, accepted, ..self.status.clone() }
@@ -343,11 +223,11 @@ impl Subscription {
     /// rejects a certificate that it cannot use, but takes the same one when it is told again, so a
     /// second look would not find the culprit.
     pub(super) fn part_of(&self, due: Changes) -> Changes {
-        let part = self.rejected.part_of(due);
-        match self.kind {
-            Kind::Secret => part.into_iter().take(1).collect(),
-            _ => part,
+        let mut part = self.rejected.part_of(due);
+        if self.kind == Kind::Secret {
+            part.truncate(1);
         }
+        part
     }
 
     /// Notes that the client needs nothing of this version of the type, unless it rejected it.
@@ -374,66 +254,37 @@ impl Subscription {
 
     /// Whether there is news beyond the response that waits for its answer.
     pub(super) fn is_overtaken(&self, offer: Offer) -> bool {
-        self.outstanding.as_ref().is_some_and(|Outstanding { told, .. }| {
-            told.iter().any(|(name, version)| offer.version(name) != version.as_deref())
-                || self.changes(offer).keys().any(|name| !told.contains_key(name))
-        })
+        let has_changed =
+            |(name, told): (&Arc<str>, &Option<Arc<str>>)| offer.version(name) != told.as_deref();
+        self.is_waiting()
+            && (self.holdings.told().any(has_changed)
+                || self.due(offer).any(|(_, held, _)| !held.is_told()))
     }
 
     /// Whether the client has acknowledged all that is offered.
     pub(super) fn is_current(&self, offer: Offer) -> bool {
-        !self.is_waiting() && self.rejected.is_empty() && self.changes(offer).is_empty()
-    }
-
-    /// Notes that another resource is offered under a name, or none.
-    pub(super) fn look_at(&mut self, name: &Arc<str>) {
-        if self.interest.wants(name) {
-            self.suspects.add(name);
-        }
-    }
-
-    /// Looks at what may have changed, and no longer at what has not.
-    pub(super) fn settle(&mut self, offer: Offer) {
-        let suspects = match std::mem::take(&mut self.suspects) {
-            Suspects::These(names) => names,
-            Suspects::All => {
-                let offered = offer.iter().map(|resource| &resource.name);
-                let offered = offered.filter(|_| self.interest.is_wildcard());
-                self.held.keys().chain(offered).cloned().collect()
-            }
-        };
-        let suspects = suspects.into_iter().filter(|name| self.is_due(name, offer));
-        self.suspects = Suspects::These(suspects.collect());
+        !self.is_waiting() && self.rejected.is_empty() && self.due(offer).next().is_none()
     }
 
     /// What the client is to be told: where what it holds is not what is offered, but not what it
     /// rejected.
     pub(super) fn changes(&self, offer: Offer) -> Changes {
-        let change = |name: &Arc<str>| {
-            self.is_due(name, offer).then(|| (Arc::clone(name), offer.get(name).cloned()))
-        };
-        let mut changes: Changes = match &self.suspects {
-            Suspects::These(names) => names.iter().filter_map(change).collect(),
-            Suspects::All => {
-                let offered = offer.iter().map(|resource| &resource.name);
-                self.held.keys().chain(offered).filter_map(change).collect()
-            }
-        };
-        changes.retain(|name, _| !self.rejected.is_parked(name));
-        changes
+        self.due(offer).map(|(name, _, target)| (Arc::clone(name), target.cloned())).collect()
     }
 
-    /// Whether the client is to be told what is offered under a name: it holds something else.
-    fn is_due(&self, name: &str, offer: Offer) -> bool {
-        let target = offer.get(name);
-        match self.held.get(name) {
-            Some(held) => {
-                let version = target.map(|resource| &*resource.version);
-                let differs = held.doubtful || held.version.as_deref() != version;
-                differs && (target.is_some() || self.telling != Telling::Named)
-            }
-            None => self.interest.is_wildcard() && target.is_some(),
-        }
+    /// Whether the client is to be told of anything that it is gone.
+    pub(super) fn is_to_lose(&self, offer: Offer) -> bool {
+        self.due(offer).any(|(_, _, target)| target.is_none())
+    }
+
+    fn due<'a>(
+        &'a self,
+        offer: Offer<'a>,
+    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Held, Option<&'a Arc<Resource>>)> {
+        self.holdings.differing(offer).filter(|(name, _, target)| {
+            let can_be_told = target.is_some() || self.telling != Telling::Named;
+            can_be_told && !self.rejected.is_parked(name)
+        })
     }
 
     /// The response that tells these changes. It is outstanding from now on.
@@ -444,30 +295,35 @@ impl Subscription {
         newest: &str,
         nonce: String,
     ) -> Response {
-        let mut told: Versions = changes
-            .iter()
-            .map(|(name, resource)| (name.clone(), resource.as_ref().map(|r| r.version.clone())))
-            .collect();
-        let mut version = newest.to_owned();
+        let is_whole = self.telling == Telling::Whole;
         let (mut resources, mut removed) = (Vec::new(), Vec::new());
-        if self.telling == Telling::Whole {
-            resources.extend(offer.iter().filter(|resource| self.wants(&resource.name)).cloned());
-            version = snapshot::version(resources.iter());
-            told.extend(resources.iter().map(|r| (r.name.clone(), Some(r.version.clone()))));
-        } else {
-            for (name, resource) in changes {
-                match resource {
-                    Some(resource) => resources.push(resource),
-                    None => removed.push(name.to_string()),
-                }
+        let (mut changes, mut offered) = (changes.into_iter().peekable(), offer.walk());
+        for (name, held) in self.holdings.apart_mut() {
+            let target = match changes.next_if(|(changed, _)| changed == name) {
+                Some((_, target)) => target,
+                // It is told with all there is.
+                None if is_whole => match offered.get(name) {
+                    Some(resource) => Some(Arc::clone(resource)),
+                    None => continue,
+                },
+                None => continue,
+            };
+            held.told = Some(target.as_ref().map(|resource| Arc::clone(&resource.version)));
+            held.doubtful = false;
+            match target {
+                _ if is_whole => {}
+                Some(resource) => resources.push(resource),
+                None => removed.push(name.to_string()),
             }
         }
-        for name in told.keys() {
-            self.held.entry(name.clone()).and_modify(|held| held.doubtful = false);
+        let mut version = newest.to_owned();
+        if is_whole {
+            resources.extend(offer.iter().filter(|resource| self.wants(&resource.name)).cloned());
+            version = snapshot::version(resources.iter());
         }
         self.owed = false;
         self.last_nonce.clone_from(&nonce);
-        self.outstanding = Some(Outstanding { version: version.clone(), told });
+        self.outstanding = Some(Outstanding { version: version.clone() });
         Response { kind: self.kind, nonce, version, resources, removed }
     }
 }

@@ -1,7 +1,7 @@
 //! What a client hears, as transcripts: `cluster +a@1 -b` is a response with cluster `a` in version
 //! 1, and with `b` removed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::*;
 use crate::envoy::Resource;

@@ -1,0 +1,270 @@
+//! What one client wants of one type, and what it holds of that.
+//!
+//! Most of it is what is newest: that is kept as the map of the newest resources itself, which all
+//! clients share. Only where a client may hold something else is there a note of it:
+//!
+//! ```text
+//! what it wants ─┬─ not apart ─▶ it holds what the base has, or nothing if that has none
+//!                └─ apart ─────▶ it holds what is noted, and may be owed what is offered
+//! ```
+//!
+//! So a change of one resource costs a look at that one, however many there are, and a client that
+//! follows costs no memory but the names that it asked for.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::interest::{self, Interest, Silence};
+use super::offer::Offer;
+use super::snapshot::Set;
+use crate::envoy::Resource;
+use crate::persistent::Map;
+
+/// What a client wants of a type, and what it holds of that.
+#[derive(Debug, Default)]
+pub(super) struct Holdings {
+    interest: Interest,
+    /// What was newest at the last look. `None`: all that is held is noted apart.
+    base: Option<Set>,
+    /// The names under which what is held may not be what is newest.
+    apart: BTreeMap<Arc<str>, Held>,
+}
+
+/// What the client holds under one name.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// The version that it acknowledged. `None`: none, or that it is gone.
+    pub(super) version: Option<Arc<str>>,
+    /// It may hold another one, or it asked again since it was last told: it is to be sent whatever
+    /// its version is.
+    pub(super) doubtful: bool,
+    /// What the response that waits for its answer tells of it.
+    pub(super) told: Option<Told>,
+}
+
+/// What a response tells of a name: its version, or that it is gone.
+pub(super) type Told = Option<Arc<str>>;
+
+/// What a request changed in what the client wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Widened {
+    /// It asks for everything from now on.
+    ToEverything,
+    /// It does not, or did before.
+    No,
+}
+
+impl Held {
+    fn of(version: Option<Arc<str>>) -> Self {
+        Self { version, ..Self::default() }
+    }
+
+    /// Whether a response that waits for its answer tells of it.
+    pub(super) fn is_told(&self) -> bool {
+        self.told.is_some()
+    }
+
+    /// Whether it may be another one than this.
+    pub(super) fn differs(&self, from: Option<&Arc<Resource>>) -> bool {
+        self.doubtful || self.version.as_ref() != from.map(|resource| &resource.version)
+    }
+}
+
+impl Holdings {
+    /// What the client asks for.
+    pub(super) fn interest(&self) -> &Interest {
+        &self.interest
+    }
+
+    /// Without a name, the client asks for everything.
+    pub(super) fn imply(&mut self) {
+        self.interest.imply();
+    }
+
+    /// The client asks for these names and no others, as state of the world tells it.
+    pub(super) fn replace(&mut self, names: Vec<String>, silence: Silence) -> Widened {
+        let was_wildcard = self.interest.is_wildcard();
+        for name in self.interest.replace(names, silence) {
+            let held = self.note(&name, was_wildcard);
+            held.doubtful |= held.is_told();
+        }
+        let widened = self.widen(was_wildcard);
+        self.forget_unwanted();
+        widened
+    }
+
+    /// The client asks for these names too, again or for the first time, and for those no longer.
+    pub(super) fn adjust(&mut self, subscribe: Vec<String>, unsubscribe: &[String]) -> Widened {
+        let was_wildcard = self.interest.is_wildcard();
+        for name in subscribe.into_iter().map(Arc::from) {
+            let was_wanted = self.interest.wants(&name);
+            self.interest.add(&name);
+            if !interest::is_everything(&name) {
+                self.note(&name, was_wanted).doubtful = true;
+            }
+        }
+        for name in unsubscribe {
+            let asked = self.interest.remove(name);
+            if asked && !interest::is_everything(name) && self.interest.is_wildcard() {
+                // Under a wildcard the client wants to know what becomes of it.
+                self.note(&Arc::from(&**name), true).doubtful = true;
+            }
+        }
+        // Nothing that was wanted is unwanted by more that is.
+        if !unsubscribe.is_empty() {
+            self.forget_unwanted();
+        }
+        self.widen(was_wildcard)
+    }
+
+    /// Believes what the client says that it holds from an earlier stream.
+    pub(super) fn inherit(&mut self, initial: HashMap<String, String>) {
+        for (name, version) in initial {
+            if self.interest.wants(&name) {
+                self.apart.insert(name.into(), Held::of(Some(version.into())));
+            }
+        }
+    }
+
+    /// What a client that begins to ask for everything reads meanwhile, it may keep or have dropped.
+    fn widen(&mut self, was_wildcard: bool) -> Widened {
+        if was_wildcard || !self.interest.is_wildcard() {
+            return Widened::No;
+        }
+        let asked: Vec<_> = self.interest.asked().cloned().collect();
+        for name in &asked {
+            self.note(name, true);
+        }
+        self.base = None;
+        for held in self.apart.values_mut() {
+            held.doubtful |= held.is_told();
+        }
+        Widened::ToEverything
+    }
+
+    /// What the client holds under a name is noted from now on. If it wanted the name until now, it
+    /// is what the base has.
+    fn note(&mut self, name: &Arc<str>, was_wanted: bool) -> &mut Held {
+        let base = self.base.as_ref().filter(|_| was_wanted);
+        let version = || base.and_then(|base| base.get(name)).map(|it| Arc::clone(&it.version));
+        self.apart.entry(Arc::clone(name)).or_insert_with(|| Held::of(version()))
+    }
+
+    /// What is not wanted is not held. What was told of it may still arrive.
+    fn forget_unwanted(&mut self) {
+        let interest = &self.interest;
+        self.apart.retain(|name, held| {
+            let is_wanted = interest.wants(name);
+            if !is_wanted {
+                held.version = None;
+            }
+            is_wanted || held.is_told()
+        });
+    }
+
+    /// Doubts what the client holds, if it can hold anything: it is to be sent again.
+    pub(super) fn doubt(&mut self, name: &Arc<str>) {
+        let is_known = self.interest.names(name)
+            || self.apart.contains_key(name)
+            || self.base.as_ref().is_some_and(|base| base.contains_key(name));
+        if is_known && self.interest.wants(name) {
+            self.note(name, true).doubtful = true;
+        }
+    }
+
+    /// Looks at what has changed since the last look.
+    pub(super) fn look(&mut self, offer: Offer) {
+        let newest = offer.newest();
+        match self.base.replace(newest.clone()) {
+            Some(base) if base.is_same(newest) => return,
+            Some(base) => {
+                let interest = &self.interest;
+                for change in base.changes(newest).filter(|change| interest.wants(change.key)) {
+                    let before = || change.before.map(|resource| Arc::clone(&resource.version));
+                    self.apart.entry(Arc::clone(change.key)).or_insert_with(|| Held::of(before()));
+                }
+            }
+            None if self.interest.is_wildcard() => {
+                let offered = offer.iter().map(|resource| (resource.name.clone(), Held::default()));
+                let mut all: BTreeMap<_, _> = offered.collect();
+                all.append(&mut self.apart);
+                self.apart = all;
+            }
+            None => {}
+        }
+        self.tidy();
+    }
+
+    /// Notes no more what is as the base has it, or unwanted. A name that was asked for stays until
+    /// the base has it: what lingers may.
+    fn tidy(&mut self) {
+        let (mut base, interest) = (self.base.as_ref().map(Map::walk), &self.interest);
+        self.apart.retain(|name, held| {
+            let is_open = base.as_mut().is_none_or(|base| {
+                let newest = base.get(name);
+                held.differs(newest) || newest.is_none() && interest.names(name)
+            });
+            is_open && interest.wants(name) || held.is_told()
+        });
+    }
+
+    /// Takes the answer to all that was told: `hear` says what the client holds now, from what it
+    /// held and what it was told.
+    pub(super) fn conclude(&mut self, mut hear: impl FnMut(&Arc<str>, Held, Told) -> Held) {
+        for (name, held) in &mut self.apart {
+            if let Some(told) = held.told.take() {
+                *held = hear(name, std::mem::take(held), told);
+            }
+        }
+        self.tidy();
+    }
+
+    /// Whether the client holds some version of this resource.
+    pub(super) fn holds(&self, name: &str) -> bool {
+        let of_base = || self.base.as_ref().is_some_and(|base| base.contains_key(name));
+        let noted = self.apart.get(name).map(|held| held.version.is_some());
+        self.interest.wants(name) && noted.unwrap_or_else(of_base)
+    }
+
+    /// Whether the client holds this resource, or will once it has read what was told.
+    pub(super) fn may_hold(&self, name: &str) -> bool {
+        let told = self.apart.get(name).and_then(|held| held.told.as_ref());
+        self.holds(name) || told.is_some_and(Option::is_some)
+    }
+
+    /// What is told and not answered, by name.
+    pub(super) fn told(&self) -> impl Iterator<Item = (&Arc<str>, &Told)> {
+        self.apart.iter().filter_map(|(name, held)| Some((name, held.told.as_ref()?)))
+    }
+
+    /// All that is noted apart, by name.
+    pub(super) fn apart_mut(&mut self) -> impl Iterator<Item = (&Arc<str>, &mut Held)> {
+        let wanted = self.apart.iter_mut();
+        wanted.filter(|(name, _)| self.interest.wants(name))
+    }
+
+    /// Where what the client wants may not be what it holds, by name, with what is offered.
+    pub(super) fn differing<'a>(
+        &'a self,
+        offer: Offer<'a>,
+    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Held, Option<&'a Arc<Resource>>)> {
+        let mut offered = offer.walk();
+        let looked_up = self.apart.iter().map(move |(name, held)| (name, held, offered.get(name)));
+        looked_up.filter(|(name, held, target)| held.differs(*target) && self.interest.wants(name))
+    }
+
+    /// The versions that the client holds, by name.
+    pub(super) fn versions(&self) -> BTreeMap<String, String> {
+        let of_base = self.base.iter().flat_map(|base| base.iter());
+        let of_base = of_base.map(|(name, resource)| (name, Some(&resource.version)));
+        let noted = self.apart.iter().map(|(name, held)| (name, held.version.as_ref()));
+        let held: BTreeMap<_, _> = of_base.chain(noted).collect();
+        let wanted = held.into_iter().filter(|(name, _)| self.interest.wants(name));
+        wanted
+            .filter_map(|(name, version)| Some((name.to_string(), version?.to_string())))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+use super::*;
+use crate::envoy::Kind;
+use crate::xds::fixtures::world;
+use crate::xds::offer::Lingering;
+use crate::xds::snapshot::Snapshot;
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
+}
+
+fn wanting(wanted: &[&str]) -> Holdings {
+    let mut holdings = Holdings::default();
+    holdings.adjust(names(wanted), &[]);
+    holdings
+}
+
+fn look(holdings: &mut Holdings, newest: &Snapshot) {
+    holdings.look(Lingering::default().offer(Kind::Cluster, newest));
+}
+
+/// What is to be told.
+fn differing(holdings: &Holdings, newest: &Snapshot) -> Vec<String> {
+    let lingering = Lingering::default();
+    let offer = lingering.offer(Kind::Cluster, newest);
+    holdings.differing(offer).map(|(name, ..)| name.to_string()).collect()
+}
+
+/// Tells all that is to be told.
+fn tell(holdings: &mut Holdings, newest: &Snapshot) {
+    let newest = newest.of(Kind::Cluster);
+    for (name, held) in holdings.apart_mut() {
+        let told = newest.get(name).map(|resource| Arc::clone(&resource.version));
+        (held.told, held.doubtful) = (Some(told), false);
+    }
+}
+
+fn accept(holdings: &mut Holdings) {
+    holdings.conclude(|_, held, told| Held { version: told, ..held });
+}
+
+fn follow(holdings: &mut Holdings, newest: &Snapshot) {
+    look(holdings, newest);
+    tell(holdings, newest);
+    accept(holdings);
+}
+
+#[test]
+fn who_follows_costs_no_note() {
+    let (first, second) = (world("a/1/1 b/1/1 c/1/1"), world("a/2/1 c/1/1 d/1/1"));
+    for wanted in [&["*"][..], &["a", "b"]] {
+        let mut holdings = wanting(wanted);
+        follow(&mut holdings, &first);
+        assert!(holdings.apart.is_empty(), "{wanted:?}: {holdings:?}");
+        assert!(holdings.holds("b") && !holdings.holds("d"), "{wanted:?}");
+        look(&mut holdings, &second);
+        let expected: &[&str] = if wanted == ["*"] { &["a", "b", "d"] } else { &["a", "b"] };
+        assert_eq!(differing(&holdings, &second), expected, "{wanted:?}");
+        tell(&mut holdings, &second);
+        accept(&mut holdings);
+        assert_eq!(differing(&holdings, &second), names(&[]), "{wanted:?}");
+        assert!(holdings.holds("a") && !holdings.holds("b"), "{wanted:?}");
+        assert_eq!(holdings.holds("d"), wanted == ["*"]);
+    }
+}
+
+#[test]
+fn what_changes_back_before_it_was_told_is_as_it_was() {
+    let (first, second) = (world("a/1/1 b/1/1"), world("a/2/1"));
+    let mut holdings = wanting(&["*"]);
+    follow(&mut holdings, &first);
+    look(&mut holdings, &second);
+    look(&mut holdings, &first);
+    assert!(holdings.apart.is_empty(), "{holdings:?}");
+}
+
+#[test]
+fn what_was_told_and_is_not_wanted_is_not_held_but_may_be() {
+    let (first, second) = (world("a/1/1"), world("a/2/1"));
+    let mut holdings = wanting(&["a"]);
+    follow(&mut holdings, &first);
+    look(&mut holdings, &second);
+    tell(&mut holdings, &second);
+    holdings.adjust(vec![], &names(&["a"]));
+    holdings.adjust(names(&["a"]), &[]);
+    assert!(!holdings.holds("a") && holdings.may_hold("a"));
+    accept(&mut holdings);
+    assert_eq!(differing(&holdings, &second), ["a"], "it may have been dropped when it arrived");
+}
+
+#[test]
+fn who_asks_for_everything_once_more_is_told_it_once_more() {
+    let newest = world("a/1/1 b/1/1");
+    let everything = names(&["*"]);
+    for answers_between in [false, true] {
+        let mut holdings = wanting(&["*", "b"]);
+        look(&mut holdings, &newest);
+        tell(&mut holdings, &newest);
+        assert_eq!(holdings.adjust(vec![], &everything), Widened::No);
+        if answers_between {
+            accept(&mut holdings);
+        }
+        assert_eq!(holdings.adjust(everything.clone(), &[]), Widened::ToEverything);
+        accept(&mut holdings);
+        look(&mut holdings, &newest);
+        let expected: &[&str] = if answers_between { &["a"] } else { &["a", "b"] };
+        assert_eq!(differing(&holdings, &newest), expected);
+    }
+}
+
+#[test]
+fn what_is_gone_stays_noted_where_it_was_asked_for() {
+    let mut holdings = wanting(&["a"]);
+    follow(&mut holdings, &world("b/1/1"));
+    assert_eq!(differing(&holdings, &world("b/1/1")), names(&[]));
+    assert_eq!(differing(&holdings, &world("a/1/1")), ["a"], "as what lingers may be offered");
+}
+
+#[test]
+fn versions_from_an_earlier_stream_are_believed() {
+    let newest = world("a/1/1 b/2/1");
+    let mut holdings = wanting(&["*"]);
+    let initial = [("a", "1"), ("b", "1"), ("c", "1")];
+    holdings.inherit(initial.map(|(name, version)| (name.into(), version.into())).into());
+    look(&mut holdings, &newest);
+    assert_eq!(differing(&holdings, &newest), ["b", "c"]);
+    assert_eq!(holdings.versions(), initial.map(|(n, v)| (n.into(), v.into())).into());
+}
