@@ -17,6 +17,7 @@ use waggle_filter::config::{METADATA_NAMESPACE, PluginConfig};
 
 use crate::routing::Routes;
 
+mod body;
 mod built;
 mod chain;
 mod cluster;
@@ -34,6 +35,7 @@ pub(crate) mod testing;
 mod tls;
 mod virtual_host;
 
+pub use body::Body;
 pub use built::Built;
 pub use limits::Limits;
 pub use references::References;

@@ -21,6 +21,7 @@ pub mod few;
 pub mod keys;
 pub mod labels;
 pub mod persistent;
+mod protobuf;
 pub mod proxy;
 pub mod routing;
 pub mod serve;

@@ -12,8 +12,7 @@ use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
 use envoy_types::pb::google::rpc;
-use envoy_types::util::pack_any;
-use prost::Name;
+use prost::{Message, Name};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -58,12 +57,9 @@ impl Controller {
 
     /// Publishes clusters of this version, without endpoints, by node cluster.
     fn publish_for(&self, node_clusters: &[(&str, &[&str])], version: &str) {
-        let of = |name: &&str| Resource {
-            kind: Kind::Cluster,
-            name: (*name).into(),
-            version: version.into(),
-            body: pack_any(Cluster { name: (*name).into(), ..Cluster::default() }),
-            names: Arc::default(),
+        let of = |name: &&str| {
+            let message = Cluster { name: (*name).into(), ..Cluster::default() };
+            resource(Kind::Cluster, name, version, &message)
         };
         let clusters = node_clusters.iter().map(|(node_cluster, names)| {
             (NodeCluster::parse(node_cluster).unwrap(), names.iter().map(of).collect())
@@ -92,6 +88,10 @@ impl Controller {
         let known = timeout(DEADLINE, known).await;
         known.unwrap_or_else(|_| panic!("{:?}", self.observer.report()))
     }
+}
+
+fn resource(kind: Kind, name: &str, version: &str, message: &impl Message) -> Resource {
+    Resource::of_version(kind, name, version, &message.encode_to_vec()).unwrap()
 }
 
 /// One end of a stream.

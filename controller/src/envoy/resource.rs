@@ -8,10 +8,10 @@ use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
-use envoy_types::pb::google::protobuf::Any;
 use prost::{DecodeError, Message, Name};
 use sha2::{Digest, Sha256};
 
+use super::body::Body;
 use super::references::{self, References};
 use crate::persistent::Map;
 
@@ -84,27 +84,24 @@ pub struct Resource {
     pub name: Arc<str>,
     /// A hash of its content: the same on every replica and after a restart.
     pub version: Arc<str>,
-    /// The encoded message.
-    pub body: Any,
     /// What it names.
     pub names: Arc<References>,
+    body: Body,
 }
 
 impl Resource {
     /// Encodes a message. Its version is half of the SHA-256 of its bytes, in hex: strong, because
     /// an equal version of other content would keep an Envoy on the old one.
-    pub(super) fn new<M: Message + Name>(kind: Kind, name: &str, message: &M) -> Self {
-        let value = message.encode_to_vec();
-        let names = references::of(kind, &value).expect("what was just encoded can be decoded");
-        let body = Any { type_url: M::type_url(), value };
-        Self::encoded(kind, name, body, names)
+    pub(super) fn new<M: Message>(kind: Kind, name: &str, message: &M) -> Self {
+        let message = message.encode_to_vec();
+        let names = references::of(kind, &message).expect("what was just encoded can be decoded");
+        Self::encoded(kind, name, &message, names)
     }
 
     /// The same of a message that is encoded, with what it names.
-    pub(super) fn encoded(kind: Kind, name: &str, body: Any, names: References) -> Self {
-        let version = format!("{:032x}", half_of_sha256(&[&body.value]));
-        let (name, version, names) = (name.into(), version.into(), Arc::new(names));
-        Self { kind, name, version, body, names }
+    pub(super) fn encoded(kind: Kind, name: &str, message: &[u8], names: References) -> Self {
+        let version = format!("{:032x}", half_of_sha256(&[message]));
+        Self::assembled(kind, name, &version, message, names)
     }
 
     /// A resource of this version, whatever its content; fails if that is no message of its kind.
@@ -112,10 +109,20 @@ impl Resource {
         kind: Kind,
         name: &str,
         version: &str,
-        body: Any,
+        message: &[u8],
     ) -> Result<Self, DecodeError> {
-        let names = Arc::new(references::of(kind, &body.value)?);
-        Ok(Self { kind, name: name.into(), version: version.into(), body, names })
+        let names = references::of(kind, message)?;
+        Ok(Self::assembled(kind, name, version, message, names))
+    }
+
+    fn assembled(kind: Kind, name: &str, version: &str, message: &[u8], names: References) -> Self {
+        let body = Body::new(&kind.type_url(), name, version, message);
+        Self { kind, name: name.into(), version: version.into(), names: Arc::new(names), body }
+    }
+
+    /// It on the wire.
+    pub fn body(&self) -> &Body {
+        &self.body
     }
 }
 

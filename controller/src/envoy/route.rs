@@ -6,9 +6,7 @@
 use std::collections::BTreeSet;
 
 use envoy_types::pb::envoy::config::route::v3 as route;
-use envoy_types::pb::google::protobuf::Any;
-use prost::encoding::encode_varint;
-use prost::{Message as _, Name as _};
+use prost::Message as _;
 use waggle_filter::config::{PIN_HEADER, ROUTE_HEADER};
 
 use super::chain::{Chain, End, Names};
@@ -17,6 +15,7 @@ use super::virtual_host::{ANY_HOST, misdirected, nobody};
 use super::{Kind, Resource, Settings, header};
 use crate::labels::{Host, HostPattern, Scheme};
 use crate::persistent::Map;
+use crate::protobuf;
 use crate::routing::Routes;
 
 /// What Envoy tells tasks of clients from outside, in a header of its own: `X-Real-IP` tells it too.
@@ -25,8 +24,8 @@ const ENVOYS_OWN: &str = "x-envoy-external-address";
 /// The name of the routes for plain HTTP, and of their listener.
 pub(super) const HTTP: &str = "http";
 
-/// Field 2 of a route configuration, whose length follows.
-const VIRTUAL_HOSTS: u8 = 2 << 3 | 2;
+/// The field of a route configuration.
+const VIRTUAL_HOSTS: u32 = 2;
 
 /// A virtual host as bytes, and the clusters that it names: made once for as long as it stays the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,14 +122,12 @@ fn configuration<'a>(
     let mut value = first.encode_to_vec();
     let mut names = References::new();
     for host in hosts {
-        value.push(VIRTUAL_HOSTS);
-        encode_varint(host.bytes.len() as u64, &mut value);
+        protobuf::begin(VIRTUAL_HOSTS, host.bytes.len(), &mut value);
         value.extend_from_slice(&host.bytes);
         names.extend(host.names.iter().cloned());
     }
     value.extend(rest.encode_to_vec());
-    let body = Any { type_url: route::RouteConfiguration::type_url(), value };
-    Resource::encoded(Kind::Routes, name, body, names)
+    Resource::encoded(Kind::Routes, name, &value, names)
 }
 
 #[cfg(test)]
@@ -145,8 +142,8 @@ mod tests {
         let encoded: Vec<_> = hosts.iter().map(Encoded::new).collect();
         let settings = crate::envoy::testing::settings();
         let resource = configuration("http", encoded.iter(), &settings, Scheme::Http);
-        let whole = route::RouteConfiguration::decode(&*resource.body.value).unwrap();
+        let whole = route::RouteConfiguration::decode(resource.body().message()).unwrap();
         assert_eq!(whole.virtual_hosts, hosts);
-        assert_eq!(whole.encode_to_vec(), resource.body.value);
+        assert_eq!(whole.encode_to_vec(), resource.body().message());
     }
 }

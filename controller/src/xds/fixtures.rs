@@ -28,7 +28,7 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
 };
 use envoy_types::pb::google::protobuf::Any;
 use envoy_types::util::pack_any;
-use prost::{Message, Name};
+use prost::Message;
 
 use super::snapshot::Snapshot;
 use crate::envoy::{Kind, Resource};
@@ -98,7 +98,7 @@ fn cluster_with_secret(name: &str, version: &str, secret: &str) -> Resource {
         TransportSocketMatch { transport_socket: socket, ..TransportSocketMatch::default() };
     let message = Cluster {
         transport_socket_matches: vec![matched],
-        ..Cluster::decode(plain.body.value.as_slice()).unwrap()
+        ..Cluster::decode(plain.body().message()).unwrap()
     };
     resource(Kind::Cluster, name, version, &message)
 }
@@ -181,7 +181,6 @@ fn listener(name: &str, version: &str, names: &str) -> Resource {
     resource(Kind::Listener, name, version, &message)
 }
 
-fn resource<M: Message + Name>(kind: Kind, name: &str, version: &str, message: &M) -> Resource {
-    let body = Any { type_url: M::type_url(), value: message.encode_to_vec() };
-    Resource::of_version(kind, name, version, body).unwrap()
+fn resource<M: Message>(kind: Kind, name: &str, version: &str, message: &M) -> Resource {
+    Resource::of_version(kind, name, version, &message.encode_to_vec()).unwrap()
 }

@@ -5,10 +5,12 @@ use envoy_types::pb::envoy::service::discovery::v3::{
     self as wire, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest,
     DiscoveryResponse,
 };
+use envoy_types::pb::google::protobuf::Any;
 use envoy_types::pb::google::rpc;
 
 use super::message::{Names, Request, Response};
 use super::observer::printable;
+use crate::envoy::Resource;
 
 /// A request of either variant, as it came.
 pub(super) trait Incoming: Send + 'static {
@@ -54,10 +56,14 @@ pub(super) fn whole(response: Response, identifier: &str) -> DiscoveryResponse {
         version_info: response.version,
         type_url: response.kind.type_url(),
         nonce: response.nonce,
-        resources: response.resources.iter().map(|resource| resource.body.clone()).collect(),
+        resources: response.resources.iter().map(|resource| packed(resource)).collect(),
         control_plane: Some(ControlPlane { identifier: identifier.to_owned() }),
         ..DiscoveryResponse::default()
     }
+}
+
+fn packed(resource: &Resource) -> Any {
+    Any { type_url: resource.kind.type_url(), value: resource.body().message().to_vec() }
 }
 
 /// A response as delta.
@@ -65,7 +71,7 @@ pub(super) fn delta(response: Response, identifier: &str) -> DeltaDiscoveryRespo
     let resources = response.resources.iter().map(|resource| wire::Resource {
         name: resource.name.to_string(),
         version: resource.version.to_string(),
-        resource: Some(resource.body.clone()),
+        resource: Some(packed(resource)),
         ..wire::Resource::default()
     });
     DeltaDiscoveryResponse {

@@ -85,7 +85,7 @@ fn parts(resources: &[Resource]) -> BTreeMap<String, Part> {
     let mut parts = BTreeMap::new();
     for resource in resources {
         let name = format!("{:?} {}", resource.kind, resource.name);
-        let body = resource.body.value.as_slice();
+        let body = resource.body().message();
         match resource.kind {
             Kind::Routes => {
                 let mut routes = RouteConfiguration::decode(body).unwrap();
@@ -223,7 +223,7 @@ fn the_most_that_one_service_can_say_stays_small() {
     for labels in [most, moved] {
         let turn = Swarm::default().service("x", &labels).turn();
         assert_eq!(outcome(&turn, "x"), (BTreeSet::new(), true));
-        let size = |resource: &Resource| resource.body.value.len();
+        let size = |resource: &Resource| resource.body().message().len();
         let size: usize = told(&turn).values().flatten().map(size).sum();
         assert!(size < 4 << 20, "{size} bytes");
     }

@@ -79,9 +79,10 @@ fn protos() -> PathBuf {
 
 /// The resource's message, with everything that is packed in it unpacked.
 pub(crate) fn print(resource: &Resource) -> Value {
-    let name = resource.body.type_url.rsplit('/').next().unwrap();
+    let name = resource.kind.type_url();
+    let name = name.rsplit('/').next().unwrap();
     let message = DESCRIPTORS.get_message_by_name(name).unwrap();
-    let message = DynamicMessage::decode(message, resource.body.value.as_slice()).unwrap();
+    let message = DynamicMessage::decode(message, resource.body().message()).unwrap();
     let options = prost_reflect::SerializeOptions::new().use_proto_field_name(true);
     message.serialize_with_options(serde_json::value::Serializer, &options).unwrap()
 }

@@ -215,7 +215,7 @@ fn settings(http_port: u16, info_headers: InfoHeaders) -> Result<Settings> {
 fn find<M: Message + Name + Default>(told: &[Resource], kind: Kind, name: &str) -> Result<M> {
     let found = told.iter().find(|resource| resource.kind == kind && &*resource.name == name);
     let found = found.with_context(|| format!("no {} {name}", kind.as_str()))?;
-    Ok(M::decode(found.body.value.as_slice())?)
+    Ok(M::decode(found.body().message())?)
 }
 
 fn http_filter(name: &str, config: Any) -> hcm::HttpFilter {

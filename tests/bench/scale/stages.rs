@@ -118,7 +118,7 @@ impl Steps {
 
     /// The longest resource of a kind.
     fn size(&self, kind: Kind) -> usize {
-        let size = |resource: &Resource| resource.body.value.len();
+        let size = |resource: &Resource| resource.body().message().len();
         self.built.resources().of(kind).values().map(size).max().unwrap_or_default()
     }
 }

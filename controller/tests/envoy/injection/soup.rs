@@ -116,7 +116,7 @@ pub(super) fn holds_together(resources: &[Resource]) -> Result<(), TestCaseError
     let snapshot = Snapshot::new(resources.to_vec());
     prop_assert!(snapshot.is_ok(), "{:?}", snapshot.err());
     for resource in resources {
-        let body = resource.body.value.as_slice();
+        let body = resource.body().message();
         match resource.kind {
             Kind::Routes => {
                 let routes = RouteConfiguration::decode(body).unwrap();
