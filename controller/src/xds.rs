@@ -3,14 +3,17 @@
 //! [`serve`] is a thin shell over pure state: each stream compares what its client has acknowledged
 //! with the newest [`Snapshot`] of its node cluster and says what comes next.
 
+mod answer;
 mod conversation;
 #[cfg(test)]
 mod fixtures;
 mod holdings;
 mod interest;
 mod message;
+mod methods;
 mod observer;
 mod offer;
+mod pieces;
 mod rejected;
 mod service;
 mod snapshot;

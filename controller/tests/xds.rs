@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::core::v3::Node;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
 use envoy_types::pb::envoy::service::cluster::v3::cluster_discovery_service_client::ClusterDiscoveryServiceClient;
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
 use envoy_types::pb::google::rpc;
+use hyper::http::uri::PathAndQuery;
 use prost::{Message, Name};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::net::TcpListener;
@@ -21,8 +23,10 @@ use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataValue;
 use tonic::transport::{self, Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
+use tonic_prost::ProstCodec;
 use waggle_controller::envoy::{Kind, Resource, Resources};
 use waggle_controller::labels::NodeCluster;
 use waggle_controller::xds::{Observer, Opinions, Report, Snapshots, Tls, Variant, serve};
@@ -61,17 +65,29 @@ impl Controller {
             let message = Cluster { name: (*name).into(), ..Cluster::default() };
             resource(Kind::Cluster, name, version, &message)
         };
-        let clusters = node_clusters.iter().map(|(node_cluster, names)| {
-            (NodeCluster::parse(node_cluster).unwrap(), names.iter().map(of).collect())
+        let of_each = node_clusters.iter();
+        self.show(of_each.map(|&(node_cluster, names)| (node_cluster, names.iter().map(of))));
+    }
+
+    /// Publishes resources by node cluster.
+    fn show<'a, R: IntoIterator<Item = Resource>>(
+        &self,
+        node_clusters: impl IntoIterator<Item = (&'a str, R)>,
+    ) {
+        let each = node_clusters.into_iter().map(|(node_cluster, resources)| {
+            (NodeCluster::parse(node_cluster).unwrap(), resources.into_iter().collect())
         });
         let last = self.snapshots.borrow().clone().unwrap_or_default();
-        let next = last.next(clusters, Resources::default()).unwrap();
+        let next = last.next(each, Resources::default()).unwrap();
         self.snapshots.send_replace(Some(Arc::new(next)));
     }
 
     async fn channel(&self) -> Channel {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
-        endpoint.connect().await.unwrap()
+        self.endpoint().connect().await.unwrap()
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::from_shared(format!("http://{}", self.address)).unwrap()
     }
 
     /// Waits until what is known of the Envoys is so.
@@ -110,7 +126,8 @@ async fn whole(channel: Channel) -> Stream<DiscoveryRequest, DiscoveryResponse> 
 
 async fn delta(channel: Channel) -> Stream<DeltaDiscoveryRequest, DeltaDiscoveryResponse> {
     let (requests, outgoing) = mpsc::unbounded_channel();
-    let mut client = AggregatedDiscoveryServiceClient::new(channel);
+    let mut client =
+        AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(usize::MAX);
     let outgoing = UnboundedReceiverStream::new(outgoing);
     let responses = client.delta_aggregated_resources(outgoing).await.unwrap().into_inner();
     Stream { requests, responses }
@@ -273,6 +290,36 @@ async fn the_services_of_single_types_are_not_implemented() {
 }
 
 #[tokio::test]
+async fn a_method_that_the_service_does_not_have_is_not_implemented() {
+    let controller = Controller::start(None).await;
+    let mut client = tonic::client::Grpc::new(controller.channel().await);
+    client.ready().await.unwrap();
+    let path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/Unknown";
+    let codec = ProstCodec::<DiscoveryRequest, DiscoveryResponse>::default();
+    let request = Request::new(clusters_whole());
+    let refused = client.unary(request, PathAndQuery::from_static(path), codec).await;
+    assert_eq!(refused.unwrap_err().code(), Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn compressed_requests_are_not_implemented() {
+    let controller = Controller::start(None).await;
+    controller.publish(&["a"], "1");
+    let mut client = AggregatedDiscoveryServiceClient::new(controller.channel().await);
+    let mut ask = async |encoding: &'static str| {
+        let requests = tokio_stream::iter([clusters_delta()]).chain(tokio_stream::pending());
+        let mut request = Request::new(requests);
+        request.metadata_mut().insert("grpc-encoding", MetadataValue::from_static(encoding));
+        let mut responses = client.delta_aggregated_resources(request).await?.into_inner();
+        responses.message().await
+    };
+    let refused = ask("gzip").await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented);
+    assert_eq!(refused.metadata().get("grpc-accept-encoding").unwrap(), "identity");
+    assert_eq!(names(&ask("identity").await.unwrap().unwrap()), ["a"]);
+}
+
+#[tokio::test]
 async fn only_the_first_node_of_a_stream_counts() {
     let controller = Controller::start(None).await;
     controller.publish(&["a"], "1");
@@ -376,6 +423,65 @@ async fn a_slow_client_harms_no_other_and_gets_the_newest_when_it_answers() {
         quick.send(DeltaDiscoveryRequest { response_nonce, ..clusters_delta() });
     }
     slow.send(DeltaDiscoveryRequest { response_nonce, ..clusters_delta() });
+    assert_eq!(slow.next().await.unwrap().resources[0].version, "last");
+}
+
+/// A cluster of so many bytes.
+fn large_cluster(name: &str, version: &str, length: usize) -> Resource {
+    let message =
+        Cluster { name: name.into(), alt_stat_name: "x".repeat(length), ..Cluster::default() };
+    resource(Kind::Cluster, name, version, &message)
+}
+
+#[tokio::test]
+async fn a_response_that_is_longer_than_the_windows_of_http_2_arrives_whole() {
+    let controller = Controller::start(None).await;
+    let lengths = [0, 8_000_000].into_iter().chain((1..2000).map(|n| n * 7 % 5000)).chain([20_000]);
+    let all: Vec<_> = lengths
+        .enumerate()
+        .map(|(n, length)| large_cluster(&format!("{n:0>4}"), &format!("v{n}"), length))
+        .collect();
+    controller.show([("edge", all.clone())]);
+    let endpoint = controller.endpoint().initial_stream_window_size(Some(65_535));
+    let channel = endpoint.initial_connection_window_size(Some(65_535)).connect().await.unwrap();
+    let mut stream = delta(channel).await;
+    stream.send(clusters_delta());
+    let told = stream.next().await.unwrap();
+    assert_eq!(told.resources.len(), all.len());
+    for (told, resource) in told.resources.iter().zip(&all) {
+        assert_eq!((&*told.name, &*told.version), (&*resource.name, &*resource.version));
+        assert!(told.encode_to_vec() == **resource.body().resource(), "{}", told.name);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_hears_the_newest_after_what_it_reads() {
+    let controller = Controller::start(None).await;
+    let publish = |version: &str| {
+        let secret = resource(Kind::Secret, "s", version, &Secret::default());
+        controller.show([("edge", [large_cluster("a", "1", 8_000_000), secret])]);
+    };
+    publish("1");
+    let secrets = || DeltaDiscoveryRequest {
+        type_url: Secret::type_url(),
+        resource_names_subscribe: vec!["s".into()],
+        ..clusters_delta()
+    };
+    let mut slow = delta(controller.channel().await).await;
+    slow.send(clusters_delta());
+    let was_sent = |it: &Report| it.responses.contains_key(&Kind::Cluster);
+    controller.until(was_sent).await;
+    slow.send(secrets());
+    let mut quick = delta(controller.channel().await).await;
+    quick.send(secrets());
+    for version in ["1", "2", "3", "last"] {
+        publish(version);
+        let response = quick.next().await.unwrap();
+        assert_eq!(response.resources[0].version, version);
+        let response_nonce = response.nonce;
+        quick.send(DeltaDiscoveryRequest { response_nonce, ..secrets() });
+    }
+    assert_eq!(names(&slow.next().await.unwrap()), ["a"]);
     assert_eq!(slow.next().await.unwrap().resources[0].version, "last");
 }
 

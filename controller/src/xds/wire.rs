@@ -2,15 +2,14 @@
 
 use envoy_types::pb::envoy::config::core::v3::{ControlPlane, Node};
 use envoy_types::pb::envoy::service::discovery::v3::{
-    self as wire, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest,
-    DiscoveryResponse,
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
-use envoy_types::pb::google::protobuf::Any;
 use envoy_types::pb::google::rpc;
 
 use super::message::{Names, Request, Response};
 use super::observer::printable;
-use crate::envoy::Resource;
+use super::pieces::{Pieces, TooLong};
+use crate::envoy::Body;
 
 /// A request of either variant, as it came.
 pub(super) trait Incoming: Send + 'static {
@@ -51,36 +50,33 @@ fn reason(error: &rpc::Status) -> String {
 }
 
 /// A response as state of the world.
-pub(super) fn whole(response: Response, identifier: &str) -> DiscoveryResponse {
-    DiscoveryResponse {
-        version_info: response.version,
+pub(super) fn whole(response: Response, identifier: &str) -> Result<Pieces, TooLong> {
+    let first =
+        DiscoveryResponse { version_info: response.version, ..DiscoveryResponse::default() };
+    let last = DiscoveryResponse {
         type_url: response.kind.type_url(),
         nonce: response.nonce,
-        resources: response.resources.iter().map(|resource| packed(resource)).collect(),
         control_plane: Some(ControlPlane { identifier: identifier.to_owned() }),
         ..DiscoveryResponse::default()
-    }
-}
-
-fn packed(resource: &Resource) -> Any {
-    Any { type_url: resource.kind.type_url(), value: resource.body().message().to_vec() }
+    };
+    Pieces::new(&first, response.resources, Body::any, &last)
 }
 
 /// A response as delta.
-pub(super) fn delta(response: Response, identifier: &str) -> DeltaDiscoveryResponse {
-    let resources = response.resources.iter().map(|resource| wire::Resource {
-        name: resource.name.to_string(),
-        version: resource.version.to_string(),
-        resource: Some(packed(resource)),
-        ..wire::Resource::default()
-    });
-    DeltaDiscoveryResponse {
+pub(super) fn delta(response: Response, identifier: &str) -> Result<Pieces, TooLong> {
+    let first = DeltaDiscoveryResponse {
         system_version_info: response.version,
+        ..DeltaDiscoveryResponse::default()
+    };
+    let last = DeltaDiscoveryResponse {
         type_url: response.kind.type_url(),
         nonce: response.nonce,
-        resources: resources.collect(),
         removed_resources: response.removed,
         control_plane: Some(ControlPlane { identifier: identifier.to_owned() }),
         ..DeltaDiscoveryResponse::default()
-    }
+    };
+    Pieces::new(&first, response.resources, Body::resource, &last)
 }
+
+#[cfg(test)]
+mod tests;
