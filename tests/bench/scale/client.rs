@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use hyper::http::uri::PathAndQuery;
 use prost::Message;
+use prost::bytes::{Buf as _, Bytes};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::codec::{Codec, DecodeBuf, Decoder};
@@ -54,17 +55,18 @@ pub(super) struct Heard {
     pub(super) at: Instant,
 }
 
-/// `DeltaDiscoveryRequest`, as far as it is needed.
+/// `DeltaDiscoveryRequest`, as far as it is needed. Names go as they came: they are bytes here, which
+/// on the wire is the same.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Ask {
     #[prost(message, optional, tag = "1")]
     node: Option<Node>,
     #[prost(string, tag = "2")]
     type_url: String,
-    #[prost(string, repeated, tag = "3")]
-    subscribe: Vec<String>,
-    #[prost(string, repeated, tag = "4")]
-    unsubscribe: Vec<String>,
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    subscribe: Vec<Bytes>,
+    #[prost(bytes = "bytes", repeated, tag = "4")]
+    unsubscribe: Vec<Bytes>,
     #[prost(string, tag = "6")]
     nonce: String,
 }
@@ -86,14 +88,14 @@ struct Told {
     type_url: String,
     #[prost(string, tag = "5")]
     nonce: String,
-    #[prost(string, repeated, tag = "6")]
-    removed: Vec<String>,
+    #[prost(bytes = "bytes", repeated, tag = "6")]
+    removed: Vec<Bytes>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Named {
-    #[prost(string, tag = "3")]
-    name: String,
+    #[prost(bytes = "bytes", tag = "3")]
+    name: Bytes,
 }
 
 /// Follows a controller until its stream ends, and tells each response.
@@ -126,7 +128,7 @@ pub(super) async fn follow(
         let names = resources.into_iter().map(|resource| resource.name).collect();
         let wanted = match kind {
             Kind::Clusters => Some((Kind::Endpoints, names, removed)),
-            Kind::Listeners => Some((Kind::Routes, vec!["http".to_owned()], Vec::new())),
+            Kind::Listeners => Some((Kind::Routes, vec!["http".into()], Vec::new())),
             Kind::Endpoints | Kind::Routes => None,
         };
         if let Some((kind, subscribe, unsubscribe)) = wanted {
@@ -162,7 +164,6 @@ impl Decoder for Light {
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
-        use prost::bytes::Buf as _;
         let bytes = buffer.remaining();
         let told = Told::decode(buffer).map_err(|error| Status::internal(error.to_string()))?;
         Ok(Some((bytes, told)))
