@@ -118,7 +118,7 @@ impl<K: Ord, V> Map<K, V> {
 
     /// Looks values up by keys that come in order.
     pub fn walk(&self) -> Walk<'_, K, V> {
-        Walk { leaf: &[], rest: &self.leaves }
+        Walk::new(&self.leaves)
     }
 
     /// The leaf that has a key, or would have it: the last that does not begin behind it.

@@ -1,43 +1,58 @@
 //! Many values looked up in order.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::ptr;
 use std::sync::Arc;
 
 use super::{Entry, Leaf};
 
 /// Looks values up by keys that come in order: what lies between two of them is passed over once, so
-/// that looking at most of a map costs about a comparison or two each.
+/// that looking most of a map's values up costs about a comparison each.
 pub struct Walk<'a, K, V> {
     /// What is left of a leaf, and the leaves behind it.
-    pub(super) leaf: &'a [Entry<K, V>],
-    pub(super) rest: &'a [Leaf<K, V>],
+    leaf: &'a [Entry<K, V>],
+    rest: &'a [Leaf<K, V>],
 }
 
 impl<'a, K, V> Walk<'a, K, V> {
-    /// The value of a key, which does not come before the one that was asked for last.
+    pub(super) fn new(rest: &'a [Leaf<K, V>]) -> Self {
+        Self { leaf: &[], rest }
+    }
+
+    /// The value of a key, which comes behind the last that was asked for.
     pub fn get<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&'a Arc<V>>
+    where
+        K: Borrow<Q>,
+    {
+        let compared = |own: &Q| if ptr::eq(own, key) { Ordering::Equal } else { own.cmp(key) };
+        match self.leaf.first().map(|(own, _)| compared(own.borrow())) {
+            Some(Ordering::Equal) => {}
+            Some(Ordering::Greater) => return None,
+            Some(Ordering::Less) | None => self.pass_over(key),
+        }
+        let [(own, value), rest @ ..] = self.leaf else { return None };
+        if compared(own.borrow()).is_ne() {
+            return None;
+        }
+        self.leaf = rest;
+        Some(value)
+    }
+
+    /// Goes on to the first entry that does not come before a key, or to the end of its leaf.
+    fn pass_over<Q: Ord + ?Sized>(&mut self, key: &Q)
     where
         K: Borrow<Q>,
     {
         let begins_before =
             |leaf: &Leaf<K, V>| leaf.first().is_some_and(|(own, _)| own.borrow() <= key);
-        if self.rest.first().is_some_and(begins_before) {
-            let passed = self.rest.partition_point(begins_before);
-            let (passed, rest) = self.rest.split_at_checked(passed)?;
-            self.leaf = passed.last()?.as_slice();
-            self.rest = rest;
-        }
-        let is_before = |(own, _): &Entry<K, V>| own.borrow() < key;
-        // Most often it is the next.
-        if let [passed, rest @ ..] = self.leaf
-            && is_before(passed)
+        let passed = self.rest.partition_point(begins_before);
+        if let Some((passed, rest)) = self.rest.split_at_checked(passed)
+            && let Some(last) = passed.last()
         {
-            self.leaf = rest;
+            (self.leaf, self.rest) = (last, rest);
         }
-        if self.leaf.first().is_some_and(is_before) {
-            let passed = self.leaf.partition_point(is_before);
-            self.leaf = self.leaf.get(passed..)?;
-        }
-        self.leaf.first().filter(|(own, _)| own.borrow() == key).map(|(_, value)| value)
+        let passed = self.leaf.partition_point(|(own, _)| own.borrow() < key);
+        self.leaf = self.leaf.get(passed..).unwrap_or_default();
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Held {
     pub(super) doubtful: bool,
     /// What the response that waits for its answer tells of it.
     pub(super) told: Option<Told>,
+    /// It was told, and is not wanted any more.
+    unwanted: bool,
 }
 
 /// What a response tells of a name: its version, or that it is gone.
@@ -94,14 +96,27 @@ impl Holdings {
     }
 
     /// The client asks for these names too, again or for the first time, and for those no longer.
-    pub(super) fn adjust(&mut self, subscribe: Vec<String>, unsubscribe: &[String]) -> Widened {
+    /// Names of resources that there are share their text.
+    pub(super) fn adjust(
+        &mut self,
+        mut subscribe: Vec<String>,
+        unsubscribe: &[String],
+        there_are: &Set,
+    ) -> Widened {
         let was_wildcard = self.interest.is_wildcard();
-        for name in subscribe.into_iter().map(Arc::from) {
-            let was_wanted = self.interest.wants(&name);
-            self.interest.add(&name);
-            if !interest::is_everything(&name) {
-                self.note(&name, was_wanted).doubtful = true;
-            }
+        subscribe.sort_unstable();
+        subscribe.dedup();
+        let mut there_are = there_are.walk();
+        let asked = subscribe.into_iter().filter_map(|name| {
+            let resource = there_are.get(&*name);
+            self.ask(resource.map_or_else(|| name.into(), |resource| Arc::clone(&resource.name)))
+        });
+        let asked: Vec<_> = asked.collect();
+        // A new client asks for all of them at once.
+        if self.apart.is_empty() {
+            self.apart = asked.into_iter().collect();
+        } else {
+            self.apart.extend(asked);
         }
         for name in unsubscribe {
             let asked = self.interest.remove(name);
@@ -115,6 +130,18 @@ impl Holdings {
             self.forget_unwanted();
         }
         self.widen(was_wildcard)
+    }
+
+    /// The client asks for one more name, or again: what it holds is in doubt.
+    fn ask(&mut self, name: Arc<str>) -> Option<(Arc<str>, Held)> {
+        let was_wanted = self.interest.wants(&name);
+        self.interest.add(&name);
+        if interest::is_everything(&name) {
+            return None;
+        }
+        let noted = self.apart.remove(&name);
+        let held = noted.unwrap_or_else(|| Held::of(self.of_base(&name, was_wanted)));
+        Some((name, Held { doubtful: true, unwanted: false, ..held }))
     }
 
     /// Believes what the client says that it holds from an earlier stream.
@@ -138,27 +165,33 @@ impl Holdings {
         self.base = None;
         for held in self.apart.values_mut() {
             held.doubtful |= held.is_told();
+            held.unwanted = false;
         }
         Widened::ToEverything
     }
 
-    /// What the client holds under a name is noted from now on. If it wanted the name until now, it
-    /// is what the base has.
+    /// What the client holds under a name that it wants is noted from now on.
     fn note(&mut self, name: &Arc<str>, was_wanted: bool) -> &mut Held {
+        let version = self.of_base(name, was_wanted);
+        let held = self.apart.entry(Arc::clone(name)).or_insert_with(|| Held::of(version));
+        held.unwanted = false;
+        held
+    }
+
+    /// What the client holds under a name that is not apart. If it wanted the name until now, it is
+    /// what the base has.
+    fn of_base(&self, name: &str, was_wanted: bool) -> Option<Arc<str>> {
         let base = self.base.as_ref().filter(|_| was_wanted);
-        let version = || base.and_then(|base| base.get(name)).map(|it| Arc::clone(&it.version));
-        self.apart.entry(Arc::clone(name)).or_insert_with(|| Held::of(version()))
+        base.and_then(|base| base.get(name)).map(|resource| Arc::clone(&resource.version))
     }
 
     /// What is not wanted is not held. What was told of it may still arrive.
     fn forget_unwanted(&mut self) {
         let interest = &self.interest;
         self.apart.retain(|name, held| {
-            let is_wanted = interest.wants(name);
-            if !is_wanted {
-                held.version = None;
-            }
-            is_wanted || held.is_told()
+            held.unwanted = !interest.wants(name);
+            held.version.take_if(|_| held.unwanted);
+            !held.unwanted || held.is_told()
         });
     }
 
@@ -184,13 +217,19 @@ impl Holdings {
                     self.apart.entry(Arc::clone(change.key)).or_insert_with(|| Held::of(before()));
                 }
             }
-            None if self.interest.is_wildcard() => {
-                let offered = offer.iter().map(|resource| (resource.name.clone(), Held::default()));
-                let mut all: BTreeMap<_, _> = offered.collect();
-                all.append(&mut self.apart);
-                self.apart = all;
+            None => {
+                if self.interest.is_wildcard() {
+                    let offered =
+                        offer.iter().map(|resource| (resource.name.clone(), Held::default()));
+                    let mut all: BTreeMap<_, _> = offered.collect();
+                    all.append(&mut self.apart);
+                    self.apart = all;
+                }
+                // Who holds nothing yet agrees in nothing.
+                if self.apart.values().all(|held| held.version.is_none()) {
+                    return;
+                }
             }
-            None => {}
         }
         self.tidy();
     }
@@ -204,16 +243,16 @@ impl Holdings {
                 let newest = base.get(name);
                 held.differs(newest) || newest.is_none() && interest.names(name)
             });
-            is_open && interest.wants(name) || held.is_told()
+            is_open && !held.unwanted || held.is_told()
         });
     }
 
-    /// Takes the answer to all that was told: `hear` says what the client holds now, from what it
+    /// Takes the answer to all that was told: `hear` notes what the client holds now, from what it
     /// held and what it was told.
-    pub(super) fn conclude(&mut self, mut hear: impl FnMut(&Arc<str>, Held, Told) -> Held) {
+    pub(super) fn conclude(&mut self, mut hear: impl FnMut(&Arc<str>, &mut Held, Told)) {
         for (name, held) in &mut self.apart {
             if let Some(told) = held.told.take() {
-                *held = hear(name, std::mem::take(held), told);
+                hear(name, held, told);
             }
         }
         self.tidy();
@@ -237,10 +276,9 @@ impl Holdings {
         self.apart.iter().filter_map(|(name, held)| Some((name, held.told.as_ref()?)))
     }
 
-    /// All that is noted apart, by name.
+    /// All that is noted apart and wanted, by name.
     pub(super) fn apart_mut(&mut self) -> impl Iterator<Item = (&Arc<str>, &mut Held)> {
-        let wanted = self.apart.iter_mut();
-        wanted.filter(|(name, _)| self.interest.wants(name))
+        self.apart.iter_mut().filter(|(_, held)| !held.unwanted)
     }
 
     /// Where what the client wants may not be what it holds, by name, with what is offered.
@@ -250,7 +288,7 @@ impl Holdings {
     ) -> impl Iterator<Item = (&'a Arc<str>, &'a Held, Option<&'a Arc<Resource>>)> {
         let mut offered = offer.walk();
         let looked_up = self.apart.iter().map(move |(name, held)| (name, held, offered.get(name)));
-        looked_up.filter(|(name, held, target)| held.differs(*target) && self.interest.wants(name))
+        looked_up.filter(|(_, held, target)| held.differs(*target) && !held.unwanted)
     }
 
     /// The versions that the client holds, by name.

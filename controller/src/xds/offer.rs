@@ -35,7 +35,7 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// The resource of this name, which does not come before the last.
+    /// The resource of this name, which comes behind the last.
     pub(super) fn get(&mut self, name: &str) -> Option<&'a Arc<Resource>> {
         self.newest.get(name).or_else(|| self.lingering?.get(name))
     }

@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::message::{Request, Response};
+use super::message::{Names, Request, Response};
 use super::offer::{Changes, Lingering};
 use super::snapshot::{Snapshot, clusters_of};
 use super::status::{Rejection, Status};
@@ -77,12 +77,17 @@ impl Stream {
         let Some(kind) = Kind::of_type_url(&request.type_url) else {
             return Ok(Heard::UnknownType);
         };
+        let newest = self.newest.clone().unwrap_or_default();
+        let there_are = newest.of(kind);
         if let Some(subscription) = self.subscriptions.get_mut(&kind) {
-            let rejection = subscription.hear(request);
+            let rejection = subscription.hear(request, there_are);
             return Ok(rejection.map_or(Heard::Nothing, |reason| Heard::Rejected(kind, reason)));
         }
-        self.subscriptions.insert(kind, Subscription::open(kind, request.names));
-        if kind == Kind::Endpoints {
+        let inherits =
+            matches!(&request.names, Names::Delta { initial, .. } if !initial.is_empty());
+        self.subscriptions.insert(kind, Subscription::open(kind, request.names, there_are));
+        // Who holds nothing is told of all anyway.
+        if kind == Kind::Endpoints && inherits {
             let warming = self.subscriptions.get(&Kind::Cluster).map(Subscription::outstanding);
             let warming: Vec<_> = warming.into_iter().flatten().cloned().collect();
             self.send_endpoints_of(&warming);
@@ -159,7 +164,10 @@ impl Stream {
         let is_settled = |cluster: &str| {
             clusters.holds(cluster) || clusters.refuses(cluster) || !clusters.wants(cluster)
         };
-        let is_reachable = |name: &Arc<str>| clusters_of(newest.of(kind), name).all(is_settled);
+        // Who holds all clusters holds each that is named.
+        let holds_all = clusters.is_current(self.lingering.offer(Kind::Cluster, newest));
+        let is_reachable =
+            |name: &Arc<str>| holds_all || clusters_of(newest.of(kind), name).all(is_settled);
         match kind {
             Kind::Cluster => {
                 let may_go = clusters.was_answered() && self.routes_are_settled(newest);

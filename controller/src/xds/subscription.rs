@@ -12,7 +12,7 @@ use super::interest::Silence;
 use super::message::{Names, Request, Response};
 use super::offer::{Changes, Offer};
 use super::rejected::{Rejected, Versions};
-use super::snapshot;
+use super::snapshot::{self, Set};
 use super::status::{Rejection, Status};
 use crate::envoy::{Kind, Resource};
 
@@ -51,8 +51,8 @@ struct Outstanding {
 
 impl Subscription {
     /// A subscription that opens with this request, which is the stream's first for its type. A
-    /// nonce in it belongs to another stream.
-    pub(super) fn open(kind: Kind, names: Names) -> Self {
+    /// nonce in it belongs to another stream. `there_are` are the resources, as far as is known.
+    pub(super) fn open(kind: Kind, names: Names, there_are: &Set) -> Self {
         let whole = matches!(kind, Kind::Cluster | Kind::Listener);
         let telling = match (&names, whole) {
             (Names::Delta { .. }, _) => Telling::Delta,
@@ -67,7 +67,7 @@ impl Subscription {
                 if subscribe.is_empty() && silence == Silence::Everything {
                     holdings.imply();
                 }
-                holdings.adjust(subscribe, &unsubscribe);
+                holdings.adjust(subscribe, &unsubscribe, there_are);
                 let owed = holdings.interest().is_wildcard() && initial.is_empty();
                 holdings.inherit(initial);
                 owed
@@ -87,7 +87,7 @@ impl Subscription {
     }
 
     /// Takes a later request. Returns the rejection that it carries.
-    pub(super) fn hear(&mut self, request: Request) -> Option<Rejection> {
+    pub(super) fn hear(&mut self, request: Request, there_are: &Set) -> Option<Rejection> {
         let answers = !request.nonce.is_empty() && request.nonce == self.last_nonce;
         if matches!(request.names, Names::Whole(_)) && !answers && !request.nonce.is_empty() {
             // The client had not seen the last response; it will name all it wants in answer to it.
@@ -103,7 +103,7 @@ impl Subscription {
                 // What is asked for again is told again.
                 let named = subscribe.iter().chain(&unsubscribe);
                 named.for_each(|name| self.rejected.forget(name));
-                self.holdings.adjust(subscribe, &unsubscribe)
+                self.holdings.adjust(subscribe, &unsubscribe, there_are)
             }
         };
         self.rejected.retain(|name, _| self.holdings.interest().wants(name));
@@ -124,7 +124,7 @@ impl Subscription {
             self.status.rejected = Some(Rejection { version, message });
             return self.status.rejected.clone();
         }
-        self.holdings.conclude(|_, held, told| Held { version: told, ..held });
+        self.holdings.conclude(|_, held, told| held.version = told);
         self.status.acknowledged = Some(version);
         if self.rejected.is_empty() {
             self.status.rejected = None;
@@ -141,10 +141,10 @@ impl Subscription {
         self.holdings.conclude(|name, held, told| {
             // Told beside what is bad, as all there is was; or gone, which is no one's fault.
             let is_good = held.version == told && (is_whole || is_alone && told.is_none());
+            held.doubtful = !is_good;
             if !is_good {
                 bad.insert(Arc::clone(name), told);
             }
-            Held { doubtful: !is_good, ..held }
         });
         bad.retain(|name, _| self.holdings.interest().wants(name));
         if is_whole || is_alone {

@@ -69,7 +69,7 @@ impl Rig {
                 .enable_all()
                 .build()
         };
-        let (controller, listening) = (runtime("controller", 2)?, runtime("client", 1)?);
+        let (controller, listening) = (runtime("controller", 2)?, runtime("client", 2)?);
         let (pictures, seen) = watch::channel(None);
         let (snapshots, goal) = watch::channel(None);
         let (reports, report) = watch::channel(Arc::default());

@@ -8,9 +8,13 @@ fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
 }
 
+fn ask(holdings: &mut Holdings, subscribe: &[&str], unsubscribe: &[&str]) -> Widened {
+    holdings.adjust(names(subscribe), &names(unsubscribe), &Set::default())
+}
+
 fn wanting(wanted: &[&str]) -> Holdings {
     let mut holdings = Holdings::default();
-    holdings.adjust(names(wanted), &[]);
+    ask(&mut holdings, wanted, &[]);
     holdings
 }
 
@@ -35,7 +39,7 @@ fn tell(holdings: &mut Holdings, newest: &Snapshot) {
 }
 
 fn accept(holdings: &mut Holdings) {
-    holdings.conclude(|_, held, told| Held { version: told, ..held });
+    holdings.conclude(|_, held, told| held.version = told);
 }
 
 fn follow(holdings: &mut Holdings, newest: &Snapshot) {
@@ -80,8 +84,8 @@ fn what_was_told_and_is_not_wanted_is_not_held_but_may_be() {
     follow(&mut holdings, &first);
     look(&mut holdings, &second);
     tell(&mut holdings, &second);
-    holdings.adjust(vec![], &names(&["a"]));
-    holdings.adjust(names(&["a"]), &[]);
+    ask(&mut holdings, &[], &["a"]);
+    ask(&mut holdings, &["a"], &[]);
     assert!(!holdings.holds("a") && holdings.may_hold("a"));
     accept(&mut holdings);
     assert_eq!(differing(&holdings, &second), ["a"], "it may have been dropped when it arrived");
@@ -90,16 +94,15 @@ fn what_was_told_and_is_not_wanted_is_not_held_but_may_be() {
 #[test]
 fn who_asks_for_everything_once_more_is_told_it_once_more() {
     let newest = world("a/1/1 b/1/1");
-    let everything = names(&["*"]);
     for answers_between in [false, true] {
         let mut holdings = wanting(&["*", "b"]);
         look(&mut holdings, &newest);
         tell(&mut holdings, &newest);
-        assert_eq!(holdings.adjust(vec![], &everything), Widened::No);
+        assert_eq!(ask(&mut holdings, &[], &["*"]), Widened::No);
         if answers_between {
             accept(&mut holdings);
         }
-        assert_eq!(holdings.adjust(everything.clone(), &[]), Widened::ToEverything);
+        assert_eq!(ask(&mut holdings, &["*"], &[]), Widened::ToEverything);
         accept(&mut holdings);
         look(&mut holdings, &newest);
         let expected: &[&str] = if answers_between { &["a"] } else { &["a", "b"] };
@@ -124,4 +127,17 @@ fn versions_from_an_earlier_stream_are_believed() {
     look(&mut holdings, &newest);
     assert_eq!(differing(&holdings, &newest), ["b", "c"]);
     assert_eq!(holdings.versions(), initial.map(|(n, v)| (n.into(), v.into())).into());
+}
+
+#[test]
+fn names_share_their_text_with_the_resources() {
+    let newest = world("a/1/1 b/1/1");
+    let mut holdings = Holdings::default();
+    let set = newest.of(Kind::Cluster);
+    holdings.adjust(names(&["c", "b", "a", "b"]), &[], set);
+    for name in holdings.interest.asked() {
+        let own = set.get(name);
+        assert!(own.is_none_or(|own| Arc::ptr_eq(&own.name, name)), "{name}");
+    }
+    assert_eq!(holdings.interest.asked().count(), 3);
 }
