@@ -20,7 +20,8 @@ impl<'a, K, V> Walk<'a, K, V> {
         Self { leaf: &[], rest }
     }
 
-    /// The value of a key, which comes behind the last that was asked for.
+    /// The value of a key, which comes behind the last that was asked for. A key at the same place in
+    /// memory is the same key: where `Q` is what is shared, this costs no look at it.
     pub fn get<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&'a Arc<V>>
     where
         K: Borrow<Q>,

@@ -106,6 +106,7 @@ impl Holdings {
         let was_wildcard = self.interest.is_wildcard();
         subscribe.sort_unstable();
         subscribe.dedup();
+        self.interest.reserve(subscribe.len());
         let mut there_are = there_are.walk();
         let asked = subscribe.into_iter().filter_map(|name| {
             let resource = there_are.get(&*name);
@@ -134,8 +135,7 @@ impl Holdings {
 
     /// The client asks for one more name, or again: what it holds is in doubt.
     fn ask(&mut self, name: Arc<str>) -> Option<(Arc<str>, Held)> {
-        let was_wanted = self.interest.wants(&name);
-        self.interest.add(&name);
+        let was_wanted = self.interest.add(&name);
         if interest::is_everything(&name) {
             return None;
         }
@@ -240,7 +240,7 @@ impl Holdings {
         let (mut base, interest) = (self.base.as_ref().map(Map::walk), &self.interest);
         self.apart.retain(|name, held| {
             let is_open = base.as_mut().is_none_or(|base| {
-                let newest = base.get(name);
+                let newest = base.get(&**name);
                 held.differs(newest) || newest.is_none() && interest.names(name)
             });
             is_open && !held.unwanted || held.is_told()

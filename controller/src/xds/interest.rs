@@ -83,13 +83,19 @@ impl Interest {
         self.wildcard = Wildcard::Implied;
     }
 
-    /// Asks for one more name.
-    pub(super) fn add(&mut self, name: &Arc<str>) {
+    /// Makes room for so many more names.
+    pub(super) fn reserve(&mut self, names: usize) {
+        self.names.reserve(names);
+    }
+
+    /// Asks for one more name. Returns whether it was asked for before, by it or with everything.
+    pub(super) fn add(&mut self, name: &Arc<str>) -> bool {
+        let was_wildcard = self.is_wildcard();
         if is_everything(name) {
             self.wildcard = Wildcard::Asked;
-        } else {
-            self.names.insert(Arc::clone(name));
+            return was_wildcard;
         }
+        !self.names.insert(Arc::clone(name)) || was_wildcard
     }
 
     /// Asks no longer for a name. Returns whether it was asked for by it.
