@@ -7,6 +7,7 @@ use envoy_types::pb::envoy::config::endpoint::v3 as endpoint;
 use waggle_filter::config::SERVICE_KEY;
 
 use super::{Kind, Resource, metadata};
+use crate::labels::Affinity;
 use crate::routing::{Endpoint, Pool, PoolName};
 
 /// An empty pool is an empty resource: without one, the cluster warms for 15 s.
@@ -17,7 +18,7 @@ pub(super) fn resource(name: &PoolName, pool: &Pool) -> Resource {
     let message = endpoint::ClusterLoadAssignment {
         cluster_name: name.as_str().to_owned(),
         endpoints: vec![endpoint::LocalityLbEndpoints {
-            lb_endpoints: pool.endpoints.iter().map(lb_endpoint).collect(),
+            lb_endpoints: pool.endpoints.iter().map(|it| lb_endpoint(it, pool)).collect(),
             ..Default::default()
         }],
         ..Default::default()
@@ -25,9 +26,12 @@ pub(super) fn resource(name: &PoolName, pool: &Pool) -> Resource {
     Resource::new(Kind::Endpoints, name.as_str(), &message)
 }
 
-fn lb_endpoint(endpoint: &Endpoint) -> endpoint::LbEndpoint {
+/// Whose it is matters to the filter, where that keeps sessions on their task. It is most of an
+/// endpoint's bytes, here and in Envoy.
+fn lb_endpoint(endpoint: &Endpoint, pool: &Pool) -> endpoint::LbEndpoint {
+    let service = || metadata(SERVICE_KEY, endpoint.service.as_str());
     endpoint::LbEndpoint {
-        metadata: Some(metadata(SERVICE_KEY, endpoint.service.as_str())),
+        metadata: matches!(pool.options.affinity, Affinity::Cookie(_)).then(service),
         host_identifier: Some(endpoint::lb_endpoint::HostIdentifier::Endpoint(
             endpoint::Endpoint { address: Some(address(endpoint.address)), ..Default::default() },
         )),

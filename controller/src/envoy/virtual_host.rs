@@ -392,7 +392,8 @@ fn retry(on: &str) -> route::RetryPolicy {
         retry_on: on.to_owned(),
         num_retries: Some(number(2)),
         retry_host_predicate: vec![RetryHostPredicate {
-            name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
+            // Any name would do, and this one is in each host twice.
+            name: "previous_hosts".to_owned(),
             config_type: Some(ConfigType::TypedConfig(pack_any(PreviousHostsPredicate {}))),
         }],
         host_selection_retry_max_attempts: 5,

@@ -168,7 +168,7 @@ fn versions_are_the_same_in_every_build() {
     let resources = resources(&routing([(host("demo.local"), vip)]), &settings());
     let endpoints = resources.iter().find(|resource| resource.kind == Kind::Endpoints).unwrap();
     assert!(proto_json::print(endpoints).to_string().contains(VIP_ADDRESS));
-    assert_eq!(&*endpoints.version, "fdcb2d15aec214b101f60637b4a56110");
+    assert_eq!(&*endpoints.version, "5fd901080f5e3ffc0f6527a44e2e065b");
 }
 
 const SHOP: &[(&str, &str)] = &[
