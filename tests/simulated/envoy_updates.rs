@@ -1,5 +1,6 @@
 //! Envoy's own updates: told to stop, it goes without losing a request.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -169,9 +170,23 @@ async fn go_elsewhere(first: SocketAddr, other: SocketAddr) -> Result<u32> {
             Client::new(other).get(HOST, "/ping").await?;
             return Ok(served);
         };
-        ask_kept(&mut stream).await?;
-        served += 1;
+        match ask_kept(&mut stream).await {
+            Ok(_) => served += 1,
+            // The kernel had taken it, and Envoy had not yet when it closed its listener.
+            Err(error) if is_reset(&error) => {
+                eventually("the listener is closed", async || {
+                    Ok(TcpStream::connect(first).await.is_err().then_some(()))
+                })
+                .await?;
+            }
+            Err(error) => return Err(error),
+        }
     }
+}
+
+fn is_reset(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
 }
 
 /// Asks for an answer that takes its time.
