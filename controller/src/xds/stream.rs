@@ -145,11 +145,12 @@ impl Stream {
             }
             return None;
         }
-        let told: Vec<_> = due.iter().map(|(name, _)| Arc::clone(name)).collect();
+        let warming: Vec<_> = match kind {
+            Kind::Cluster => due.iter().map(|(name, _)| Arc::clone(name)).collect(),
+            _ => Vec::new(),
+        };
         let response = subscription.tell(due, offer, newest.version(kind), self.nonces.next());
-        if kind == Kind::Cluster {
-            self.send_endpoints_of(&told);
-        }
+        self.send_endpoints_of(&warming);
         Some(response)
     }
 
@@ -165,9 +166,10 @@ impl Stream {
             clusters.holds(cluster) || clusters.refuses(cluster) || !clusters.wants(cluster)
         };
         // Who holds all clusters holds each that is named.
-        let holds_all = clusters.is_current(self.lingering.offer(Kind::Cluster, newest));
-        let is_reachable =
-            |name: &Arc<str>| holds_all || clusters_of(newest.of(kind), name).all(is_settled);
+        let is_reachable = |name: &Arc<str>| {
+            self.follows(Kind::Cluster, newest)
+                || clusters_of(newest.of(kind), name).all(is_settled)
+        };
         match kind {
             Kind::Cluster => {
                 let may_go = clusters.was_answered() && self.routes_are_settled(newest);

@@ -22,7 +22,9 @@ pub(super) struct Subscription {
     kind: Kind,
     telling: Telling,
     holdings: Holdings,
-    outstanding: Option<Outstanding>,
+    /// The version of the response that the client has not answered. What that tells is noted in the
+    /// holdings.
+    outstanding: Option<String>,
     rejected: Rejected,
     last_nonce: String,
     /// A response is due even if it tells nothing.
@@ -41,12 +43,6 @@ enum Telling {
     Whole,
     /// State of the world, all other types: the changes. What is gone cannot be told.
     Named,
-}
-
-/// A response that the client has not answered. What it tells is noted in the holdings.
-#[derive(Debug)]
-struct Outstanding {
-    version: String,
 }
 
 impl Subscription {
@@ -114,7 +110,7 @@ impl Subscription {
 
     /// The answer to the outstanding response: an ACK, or with an error a NACK.
     fn conclude(&mut self, error: Option<String>) -> Option<Rejection> {
-        let Outstanding { version } = self.outstanding.take()?;
+        let version = self.outstanding.take()?;
         self.answered = true;
         if !self.rejected.is_empty() {
             self.holdings.told().for_each(|(name, _)| self.rejected.forget(name));
@@ -323,7 +319,7 @@ impl Subscription {
         }
         self.owed = false;
         self.last_nonce.clone_from(&nonce);
-        self.outstanding = Some(Outstanding { version: version.clone() });
+        self.outstanding = Some(version.clone());
         Response { kind: self.kind, nonce, version, resources, removed }
     }
 }
