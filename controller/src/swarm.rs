@@ -36,6 +36,7 @@ mod pace;
 mod reader;
 mod shape;
 mod source;
+mod stall;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tls;

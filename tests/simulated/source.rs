@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use waggle_controller::swarm::{Freshness, Picture, Scale, Secrets, Service, TaskState, Update};
+use waggle_controller::swarm::{
+    Freshness, Picture, Scale, Secrets, Service, Settings, TaskState, Update,
+};
 use waggle_tests::engine::{self, Engine, Fault, Moment, State};
 use waggle_tests::source::{Source, running, settings};
 
@@ -226,6 +228,27 @@ async fn a_cycle_with_any_failed_call_is_thrown_away_whole() -> Result<()> {
             source.until("three tasks", |picture| running(picture) == 3).await?;
             source.until_health("no failure", |it| it.failing.is_none()).await?;
         }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_read_that_hangs_though_docker_answers_again_is_made_anew() -> Result<()> {
+    for path in ["/services", "/tasks", "/nodes"] {
+        let engine = Engine::start().await?;
+        let demo = engine.service("demo").network("demo").replicas(2).create();
+        let in_an_hour = Duration::from_hours(1);
+        let patient = Settings { timeout: in_an_hour, ..settings(&engine.url(), Secrets::Read)? };
+        let mut source = Source::start(patient, None);
+        source.until("two tasks", |picture| running(picture) == 2).await?;
+        source.cycles(1).await?;
+
+        engine.fault(path, Fault::Hang, 1);
+        engine.add_node("another");
+        demo.scale(3);
+        source.until("three tasks", |picture| running(picture) == 3).await?;
+        let health = source.health.borrow().clone();
+        assert_eq!(health.failed_cycles, 0, "{path}: nothing failed: {health:?}");
     }
     Ok(())
 }

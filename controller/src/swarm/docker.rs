@@ -28,6 +28,9 @@ use super::convert;
 /// task's creation.
 const RUNNING_TASKS: &str = "/tasks?filters=%7B%22desired-state%22%3A%5B%22running%22%5D%7D";
 
+/// `{"id":["none"]}`: asks the leader for next to nothing.
+const NO_SERVICES: &str = "/services?filters=%7B%22id%22%3A%5B%22none%22%5D%7D";
+
 /// A connection to one engine, in one version of its API.
 pub(crate) struct Docker {
     address: Address,
@@ -105,6 +108,11 @@ impl Docker {
         take: impl FnMut(&[u8]) -> Result<(), serde_json::Error>,
     ) -> Result<(), CallError> {
         self.within("/tasks", self.list(RUNNING_TASKS, take)).await
+    }
+
+    /// Whether the Swarm answers: none of its objects is asked for.
+    pub(super) async fn answers(&self) -> bool {
+        self.whole(NO_SERVICES).await.is_ok()
     }
 
     /// The names and IDs of all secrets, as bytes.

@@ -19,6 +19,7 @@ use super::events::{self, Heard};
 use super::listing::Oddity;
 use super::pace::{self, Activity, Pause};
 use super::reader::Reader;
+use super::stall::unless_stalled;
 use super::watch::Link;
 use super::{Address, Health, Observed, Picture, Secrets, TaskState, Update, Via};
 
@@ -60,6 +61,8 @@ pub async fn run(
         observed,
         health,
         failures: 0,
+        last_took: None,
+        hung: false,
         odd: BTreeSet::new(),
         link,
         push: Push::Away,
@@ -83,6 +86,10 @@ struct Source {
     health: watch::Sender<Health>,
     /// Failed cycles since the last complete one.
     failures: u32,
+    /// What the last complete read took.
+    last_took: Option<Duration>,
+    /// The last read hung, and was given up for one that has all the time that a call may take.
+    hung: bool,
     /// What was odd in the last read, and told.
     odd: BTreeSet<Oddity>,
     link: Link,
@@ -107,28 +114,34 @@ impl Source {
         loop {
             let address = self.settings.docker.clone();
             let connecting = Docker::connect(&address, self.settings.timeout);
-            let error = match self.meanwhile(connecting).await {
+            let failed = match self.meanwhile(connecting).await {
                 Ok(docker) => self.follow_one(&docker).await,
-                Err(error) => error,
+                Err(error) => Some(error),
             };
+            let Some(error) = failed else { continue };
             self.fail(&error);
             let pause = pace::retry(pace::Failed::Read, self.failures, pace::jitter());
             self.meanwhile(tokio::time::sleep(pause)).await;
         }
     }
 
-    async fn follow_one(&mut self, docker: &Docker) -> CallError {
+    /// Follows until a read fails, or hangs and may be made anew at once (none).
+    async fn follow_one(&mut self, docker: &Docker) -> Option<CallError> {
         self.health.send_modify(|health| health.api_version = Some(docker.version()));
         let heard = watch::Sender::new(Heard::default());
         let triggers = heard.subscribe();
         tokio::select! {
             never = events::follow(docker, &heard) => match never {},
-            error = self.read_on(docker, triggers) => error,
+            failed = self.read_on(docker, triggers) => failed,
         }
     }
 
-    /// Reads until a read fails.
-    async fn read_on(&mut self, docker: &Docker, mut heard: watch::Receiver<Heard>) -> CallError {
+    /// Reads until a read fails or hangs (none).
+    async fn read_on(
+        &mut self,
+        docker: &Docker,
+        mut heard: watch::Receiver<Heard>,
+    ) -> Option<CallError> {
         let held = self.belief.held().map(|(picture, _)| Arc::clone(picture)).unwrap_or_default();
         let mut reader = Reader::new(docker, self.settings.secrets, held);
         let mut seen = (Arc::<Picture>::default(), Activity::Still);
@@ -140,11 +153,20 @@ impl Source {
                 reader.forget_others();
             }
             let began = Instant::now();
-            let picture = match self.meanwhile(reader.read(&before)).await {
-                Ok(picture) => picture,
-                Err(error) => return error,
+            let hung = std::mem::take(&mut self.hung);
+            let read = Box::pin(reader.read(&before));
+            let last_took = self.last_took.filter(|_| !hung);
+            let read = unless_stalled(read, last_took, || docker.answers());
+            let picture = match self.meanwhile(read).await {
+                Some(Ok(picture)) => picture,
+                Some(Err(error)) => return Some(error),
+                None => {
+                    self.hung = true;
+                    return None;
+                }
             };
             let took = began.elapsed();
+            self.last_took = Some(took);
             self.tell_oddities(&reader);
             self.tell_unread(reader.unread());
             self.take_read(&reader, &picture, mark);
