@@ -2,9 +2,10 @@
 //! it works on what has changed alone ([`Built`]).
 //!
 //! A listener for HTTP with one route configuration; a listener for HTTPS, where there are
-//! certificates, with a filter chain and a route configuration for each of them; one cluster a pool,
-//! with its endpoints apart; certificates by the names of their files; and the filter. A task that
-//! comes or goes changes one resource: its pool's endpoints.
+//! certificates, with a filter chain and a route configuration for each of them; the hosts of these one
+//! by one; one cluster a pool, with its endpoints apart; certificates by the names of their files; and
+//! the filter. A task that comes or goes changes one resource: its pool's endpoints. So does a host:
+//! itself.
 //!
 //! A map that we fill has one entry, or is made in the order of its keys: the types keep maps in
 //! `HashMap`s, whose order is random, and a version is a hash of the encoded bytes.
@@ -17,10 +18,12 @@ use waggle_filter::config::{METADATA_NAMESPACE, PluginConfig};
 
 use crate::routing::Routes;
 
+mod assembly;
 mod body;
 mod built;
 mod chain;
 mod cluster;
+mod digest;
 mod endpoint;
 mod extension;
 mod header;
@@ -37,10 +40,10 @@ mod virtual_host;
 
 pub use body::Body;
 pub use built::Built;
+pub(crate) use digest::Digest;
 pub use limits::Limits;
 pub use references::References;
-pub(crate) use resource::half_of_sha256;
-pub use resource::{Kind, Resource, Resources};
+pub use resource::{Kind, Resource, Resources, collection, members};
 pub use tls::secrets_of;
 
 /// What the resources depend on beside the routing.

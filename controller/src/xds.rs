@@ -7,20 +7,15 @@ mod answer;
 mod conversation;
 #[cfg(test)]
 mod fixtures;
-mod holdings;
-mod interest;
 mod message;
 mod methods;
 mod observer;
-mod offer;
 mod pieces;
-mod rejected;
 mod service;
 mod snapshot;
 mod snapshots;
 mod status;
 mod stream;
-mod subscription;
 mod wire;
 
 pub use observer::{Envoy, Observer, Opinion, Opinions, Report, Responses, Variant};

@@ -199,7 +199,8 @@ impl Launch<'_> {
 }
 
 /// Our bootstrap for these addresses.
-fn bootstrap(
+/// Our bootstrap for a controller, as `waggle bootstrap` prints it.
+pub fn bootstrap(
     controller: SocketAddr,
     admin: SocketAddr,
     health: SocketAddr,

@@ -117,7 +117,7 @@ async fn no_label_makes_envoy_reject_an_update_or_touches_another_service() -> R
     mount_secrets(&stage)?;
     let good = stage.service("good", "good.local").replicas(2);
     stage.deploy(good).await?;
-    let before = parts(&stage.envoy, "good", "good.local")?;
+    let before = parts(&stage.envoy, "good", "http/good.local")?;
     let load = Load::start(&stage.client, "good.local");
 
     let cases: Vec<_> = cases().collect();
@@ -132,7 +132,7 @@ async fn no_label_makes_envoy_reject_an_update_or_touches_another_service() -> R
     load.end().await?;
 
     ensure!(
-        parts(&stage.envoy, "good", "good.local")? == before,
+        parts(&stage.envoy, "good", "http/good.local")? == before,
         "the good service was sent again"
     );
     let status = stage.controller.wait_read().await?;

@@ -10,6 +10,7 @@ mod docker_tls;
 mod envoy_updates;
 mod grpc;
 mod headers;
+mod hosts;
 mod injection;
 mod load;
 mod manage;

@@ -138,7 +138,8 @@ enum Verdict {
 impl Plan {
     /// What these resources tell; `services` are those of the node cluster, left out or not.
     pub(super) fn new(services: Services, resources: &Resources) -> Self {
-        let shared = [Kind::Listener, Kind::Routes].map(|kind| resources.of(kind).values());
+        let kinds = [Kind::Listener, Kind::Routes, Kind::WholeRoutes];
+        let shared = kinds.map(|kind| resources.of(kind).values());
         let version = |it: &Resource| ((it.kind, it.name.to_string()), it.version.to_string());
         Self { services, shared: shared.into_iter().flatten().map(version).collect() }
     }

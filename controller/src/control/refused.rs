@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::quarantine::{LeftOut, Reason};
 use crate::envoy::{self, Kind};
-use crate::labels::{Code, Problem, Severity};
+use crate::labels::{Code, Host, Problem, Severity};
 use crate::routing::{PoolName, Routing};
 use crate::swarm::ServiceId;
 use crate::xds::{Opinion, Opinions};
@@ -73,7 +73,21 @@ fn of_own(opinion: &Opinion, routing: &Routing) -> Vec<Told> {
             let services = asked.flat_map(|(_, services)| services).collect();
             (services, (Code::CertificateRefused, Severity::Error, message, FIX_SECRET))
         }
-        Kind::Extension | Kind::Listener | Kind::Routes => return Vec::new(),
+        Kind::VirtualHost => {
+            let is_refused = |host: &&Host| {
+                opinion.name.rsplit_once('/').is_some_and(|(_, it)| it == host.to_string())
+            };
+            let Some(host) = routes.sites.keys().find(is_refused) else { return Vec::new() };
+            let message = format!(
+                "a proxy refuses the routes of host `{host}`: {words}; it keeps those that it had, and \
+                 answers 503 if it had none"
+            );
+            let paths = routes.sites.get(host).into_iter().flat_map(|site| site.paths.values());
+            let pools = paths.filter_map(|path| routes.pools.get(&path.pool));
+            let services = pools.flat_map(|pool| &pool.services).collect();
+            (services, (Code::RefusedByProxy, Severity::Error, message, FIX))
+        }
+        Kind::Extension | Kind::Listener | Kind::Routes | Kind::WholeRoutes => return Vec::new(),
     };
     services.into_iter().map(|id| (id.clone(), told.clone())).collect()
 }

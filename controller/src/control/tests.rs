@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 
 use envoy_types::pb::envoy::config::core::v3::Node;
-use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
+use envoy_types::pb::envoy::config::route::v3::VirtualHost;
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource as Told,
@@ -114,7 +114,8 @@ async fn follow(address: SocketAddr, refuses: Refuses, running: Running) {
     let (requests, outgoing) = tokio::sync::mpsc::unbounded_channel();
     let mut client =
         AggregatedDiscoveryServiceClient::connect(format!("http://{address}")).await.unwrap();
-    for kind in [Kind::Cluster, Kind::Endpoints, Kind::Listener, Kind::Routes] {
+    let kinds = [Kind::Cluster, Kind::Endpoints, Kind::Listener, Kind::Routes, Kind::VirtualHost];
+    for kind in kinds {
         let asked = DeltaDiscoveryRequest {
             node: Some(Node { id: "e".into(), cluster: "default".into(), ..Node::default() }),
             type_url: kind.type_url(),
@@ -152,16 +153,16 @@ async fn follow(address: SocketAddr, refuses: Refuses, running: Running) {
 }
 
 fn domains(told: &Told) -> BTreeSet<String> {
-    let routes = told.resource.as_ref().map(|any| RouteConfiguration::decode(&*any.value).unwrap());
-    let hosts = routes.into_iter().flat_map(|routes| routes.virtual_hosts);
-    hosts.flat_map(|host| host.domains).filter(|domain| domain != "*").collect()
+    let host = told.resource.as_ref().map(|any| VirtualHost::decode(&*any.value).unwrap());
+    let domains = host.into_iter().flat_map(|host| host.domains);
+    domains.filter(|domain| domain != "*").collect()
 }
 
 /// Waits until an Envoy routes these hosts and no other.
 async fn until_routed(running: &Running, hosts: &[&str]) {
     let routed = || {
         let running = running.lock().unwrap();
-        let routes = running.iter().filter(|((kind, _), _)| *kind == Kind::Routes);
+        let routes = running.iter().filter(|((kind, _), _)| *kind == Kind::VirtualHost);
         routes.flat_map(|(_, told)| domains(told)).collect::<BTreeSet<_>>()
     };
     let reached = timeout(DEADLINE, async {
@@ -194,7 +195,7 @@ async fn a_service_whose_routes_are_refused_is_left_out_until_it_changes() {
     let good = ["a", "b", "c", "d", "e"];
     let mut controller = Controller::start(&of(&good)).await;
     let (running, _envoy) = controller
-        .connect(|kind, told| kind == Kind::Routes && domains(told).contains("bad.local"));
+        .connect(|kind, told| kind == Kind::VirtualHost && domains(told).contains("bad.local"));
     let hosts = ["a.local", "b.local", "c.local", "d.local", "e.local"];
     until_routed(&running, &hosts).await;
 

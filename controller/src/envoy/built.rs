@@ -3,15 +3,19 @@
 //! ```text
 //! pools that changed ─▶ clusters, endpoints
 //!        │ (others answer under the name)
-//! hosts that changed ─▶ virtual hosts, as bytes ─▶ routes
-//!        └────────────────────────────────────────▶ secrets, HTTPS listener
+//! hosts that changed ─▶ virtual hosts
+//!        └────────────▶ routes, secrets, HTTPS listener
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::route::{self, Encoded};
-use super::virtual_host::virtual_host;
+use super::assembly::Assembly;
+use super::chain::{Chain, End};
+use super::digest::Digest;
+use super::resource::collection;
+use super::route::{self, Encoded, name_within};
+use super::virtual_host::{nobody, virtual_host};
 use super::{
     Kind, Resource, Resources, Settings, chain, cluster, endpoint, extension, listener, tls,
 };
@@ -24,9 +28,10 @@ use crate::side_by_side;
 #[derive(Debug, Clone)]
 pub struct Built {
     routes: Routes,
-    plain: Map<Host, Encoded>,
-    /// As they answer over TLS; only those that do, here.
+    /// Hosts as they answer over TLS; only those that do, here.
     secure: Map<Host, Encoded>,
+    /// By route configuration, what its hosts add up to.
+    digests: BTreeMap<String, Digest>,
     resources: Resources,
 }
 
@@ -35,14 +40,16 @@ impl Built {
     /// hundreds of kilobytes to encode and hash.
     pub fn without_routes(settings: &Settings) -> Self {
         let fixed = extension::resources(settings).chain([listener::http(settings)]);
-        let plain = Map::default();
-        let routes = route::plain(&plain, settings);
-        Self {
+        let mut built = Self {
             routes: Routes::default(),
-            plain,
             secure: Map::default(),
-            resources: fixed.chain([routes]).collect(),
-        }
+            digests: BTreeMap::new(),
+            resources: fixed.collect(),
+        };
+        let [plain, _] = encoded(&Host::AnyOther, &built.routes, settings);
+        built.take_plain(&Host::AnyOther, plain);
+        built.take_routes(&[], settings);
+        built
     }
 
     /// All resources.
@@ -72,17 +79,21 @@ impl Built {
             site.paths.values().any(|route| renewed.contains(&route.pool))
         };
         hosts.extend(routes.sites.iter().filter(leads_there).map(|(host, _)| host));
-        let hosts: Vec<_> = hosts.into_iter().collect();
-        let encoded = side_by_side::map(&hosts, |host| encoded(host, routes, settings));
-        for (host, [plain, secure]) in hosts.into_iter().zip(encoded) {
-            for (all, one) in [(&mut next.plain, plain), (&mut next.secure, secure)] {
-                match one {
-                    Some(one) => drop(all.put(host.clone(), one)),
-                    None => drop(all.remove(host)),
-                }
+        let each: Vec<_> = hosts.iter().copied().collect();
+        let encoded = side_by_side::map(&each, |host| encoded(host, routes, settings));
+        for (host, [plain, secure]) in each.into_iter().zip(encoded) {
+            next.take_plain(host, plain);
+            match secure {
+                Some(secure) => drop(next.secure.put(host.clone(), secure)),
+                None => drop(next.secure.remove(host)),
             }
         }
-        next.take_chains(settings);
+        let chains = chain::of(routes);
+        next.take_secure(&hosts, &chains);
+        next.take_routes(&chains, settings);
+        next.resources.replace(Kind::Secret, tls::secrets(routes, &chains), &[]);
+        let listeners = listener::https(&chains, settings).into_iter().collect();
+        next.resources.replace(Kind::Listener, listeners, &[route::HTTP]);
         next
     }
 
@@ -97,16 +108,85 @@ impl Built {
         }
     }
 
-    /// Makes what depends on all hosts together.
-    fn take_chains(&mut self, settings: &Settings) {
-        let chains = chain::of(&self.routes);
-        let mut routes = vec![route::plain(&self.plain, settings)];
-        routes.extend(route::secure(&self.secure, &self.routes, &chains, settings));
-        let listeners = listener::https(&chains, settings).into_iter().collect();
-        self.resources.replace(Kind::Secret, tls::secrets(&self.routes, &chains), &[]);
-        self.resources.replace(Kind::Listener, listeners, &[route::HTTP]);
-        self.resources.replace(Kind::Routes, routes, &[]);
+    /// Takes a host as it answers plain HTTP.
+    fn take_plain(&mut self, host: &Host, encoded: Option<Encoded>) {
+        let host = host.to_string();
+        match encoded {
+            Some(encoded) => self.put_host(encoded.within(route::HTTP, &host)),
+            None => self.remove_host(&name_within(route::HTTP, &host)),
+        }
     }
+
+    /// Has the hosts of each chain that ends here, and of no other. Of those that were there, `changed`
+    /// are not as they were.
+    fn take_secure(&mut self, changed: &BTreeSet<&Host>, chains: &[Chain<'_>]) {
+        let mut there = BTreeSet::new();
+        for chain in ending_here(chains) {
+            for host in route::own_hosts(chain) {
+                let name = name_within(&chain.name, &host.to_string());
+                let all = self.resources.of(Kind::VirtualHost);
+                let as_it_was = !changed.contains(&host) && all.contains_key(&*name);
+                let encoded = self.secure.get(&host).filter(|_| !as_it_was);
+                if let Some(host) = encoded.map(|it| it.within(&chain.name, &host.to_string())) {
+                    self.put_host(host);
+                }
+                there.insert(name);
+            }
+            if let Some(elsewhere) = route::elsewhere(chain, &self.routes) {
+                self.put_host(elsewhere.within(&chain.name, route::ELSEWHERE));
+                there.insert(name_within(&chain.name, route::ELSEWHERE));
+            }
+        }
+        let is_gone = |name: &&Arc<str>| {
+            collection(Kind::VirtualHost, name) != Some(route::HTTP) && !there.contains(&***name)
+        };
+        let all = self.resources.of(Kind::VirtualHost).keys();
+        let gone: Vec<_> = all.filter(is_gone).cloned().collect();
+        gone.iter().for_each(|name| self.remove_host(name));
+    }
+
+    /// Makes the route configurations, when all hosts are there.
+    fn take_routes(&mut self, chains: &[Chain<'_>], settings: &Settings) {
+        let plain = route::configuration(route::HTTP, settings, Scheme::Http);
+        let secure = ending_here(chains)
+            .map(|chain| route::configuration(&chain.name, settings, Scheme::Https));
+        let (mut apart, mut whole) = (Vec::new(), Vec::new());
+        for configuration in std::iter::once(plain).chain(secure) {
+            let name = configuration.name.clone();
+            let hosts = self.digests.get(&name).copied().unwrap_or_default();
+            let all = self.resources.of(Kind::VirtualHost);
+            whole.push(Resource::whole_routes(&name, Assembly::new(&configuration, all), hosts));
+            apart.push(route::of_hosts_apart(configuration));
+        }
+        self.resources.replace(Kind::Routes, apart, &[]);
+        self.resources.replace(Kind::WholeRoutes, whole, &[]);
+        let there = self.resources.of(Kind::Routes);
+        self.digests.retain(|name, _| there.contains_key(&**name));
+    }
+
+    fn put_host(&mut self, host: Resource) {
+        let (name, came) = (Arc::clone(&host.name), host.digest());
+        let before = self.resources.of(Kind::VirtualHost).get(&*name).map(Resource::digest);
+        self.resources.put(host);
+        self.count(&name, Some(came), before);
+    }
+
+    fn remove_host(&mut self, name: &str) {
+        let gone = self.resources.remove(Kind::VirtualHost, name);
+        self.count(name, None, gone.map(|it| it.digest()));
+    }
+
+    fn count(&mut self, name: &str, came: Option<Digest>, gone: Option<Digest>) {
+        if let Some(routes) = collection(Kind::VirtualHost, name) {
+            let digest = self.digests.entry(routes.to_owned()).or_default();
+            *digest = digest.with(came, gone);
+        }
+    }
+}
+
+/// The chains whose connections end in Envoy.
+fn ending_here<'c, 'a>(chains: &'c [Chain<'a>]) -> impl Iterator<Item = &'c Chain<'a>> {
+    chains.iter().filter(|chain| matches!(chain.end, End::Here(_)))
 }
 
 /// The cluster of a pool and its endpoints; none where the pool is gone.
@@ -117,7 +197,9 @@ fn made_of(change: &Change<'_, PoolName, Pool>, settings: &Settings) -> Option<[
 
 /// A host as it answers plain HTTP and over TLS; none where it does not.
 fn encoded(host: &Host, routes: &Routes, settings: &Settings) -> [Option<Encoded>; 2] {
-    let Some(site) = routes.sites.get(host) else { return [None, None] };
+    let Some(site) = routes.sites.get(host) else {
+        return [(*host == Host::AnyOther).then(|| Encoded::new(&nobody())), None];
+    };
     let encoded = |scheme| Encoded::new(&virtual_host(host, site, routes, settings, scheme));
     let is_secure = matches!(site.tls, SiteTls::Terminated(_));
     [Some(encoded(Scheme::Http)), is_secure.then(|| encoded(Scheme::Https))]

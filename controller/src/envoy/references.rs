@@ -1,10 +1,10 @@
 //! Which other resources one resource names.
 //!
 //! ```text
-//! listener ─▶ routes ─▶ cluster ─▶ endpoints
-//!   │  └────────────────▶ │
-//!   ├───▶ extension       │
-//!   └───▶ secret ◀────────┘
+//! listener ─▶ routes    virtual host ─▶ cluster ─▶ endpoints
+//!   │  └─────────────────────────────▶ │
+//!   ├───▶ extension                    │
+//!   └───▶ secret ◀─────────────────────┘
 //! ```
 
 use std::collections::BTreeSet;
@@ -41,7 +41,10 @@ pub(super) fn of(kind: Kind, body: &[u8]) -> Result<References, DecodeError> {
     match kind {
         Kind::Cluster => of_cluster(&Cluster::decode(body)?, &mut found)?,
         Kind::Listener => of_listener(&Listener::decode(body)?, &mut found)?,
-        Kind::Routes => of_routes(&RouteConfiguration::decode(body)?, &mut found),
+        Kind::Routes | Kind::WholeRoutes => {
+            of_routes(&RouteConfiguration::decode(body)?, &mut found);
+        }
+        Kind::VirtualHost => of_virtual_host(&VirtualHost::decode(body)?, &mut found),
         Kind::Endpoints | Kind::Secret | Kind::Extension => {}
     }
     Ok(found)

@@ -6,12 +6,13 @@ use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::config::listener::v3::Listener;
-use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
+use envoy_types::pb::envoy::config::route::v3::{RouteConfiguration, VirtualHost};
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
 use prost::{DecodeError, Message, Name};
-use sha2::{Digest, Sha256};
 
+use super::assembly::Assembly;
 use super::body::Body;
+use super::digest::Digest;
 use super::references::{self, References};
 use crate::persistent::Map;
 
@@ -30,19 +31,25 @@ pub enum Kind {
     Extension,
     /// LDS.
     Listener,
-    /// RDS.
+    /// RDS: route configurations whose hosts come one by one.
     Routes,
+    /// VHDS: the hosts of route configurations. A host is named `<route configuration>/<host>`.
+    VirtualHost,
+    /// RDS in state of the world, which knows no VHDS: route configurations with their hosts.
+    WholeRoutes,
 }
 
 impl Kind {
     /// All of them, in order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Cluster,
         Self::Endpoints,
         Self::Secret,
         Self::Extension,
         Self::Listener,
         Self::Routes,
+        Self::VirtualHost,
+        Self::WholeRoutes,
     ];
 
     /// The type URL by which xDS asks for it.
@@ -53,7 +60,8 @@ impl Kind {
             Self::Secret => Secret::type_url(),
             Self::Extension => TypedExtensionConfig::type_url(),
             Self::Listener => Listener::type_url(),
-            Self::Routes => RouteConfiguration::type_url(),
+            Self::Routes | Self::WholeRoutes => RouteConfiguration::type_url(),
+            Self::VirtualHost => VirtualHost::type_url(),
         }
     }
 
@@ -66,17 +74,49 @@ impl Kind {
             Self::Extension => "extension",
             Self::Listener => "listener",
             Self::Routes => "routes",
+            Self::VirtualHost => "virtual_host",
+            Self::WholeRoutes => "whole_routes",
         }
     }
 
-    /// The kind with this type URL, if we serve it.
+    /// The kind that a delta client means by this type URL, if we serve it.
     pub fn of_type_url(url: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.type_url() == url)
     }
+
+    /// What a client of the state of the world means by the same type URL.
+    pub fn in_state_of_the_world(self) -> Option<Self> {
+        match self {
+            Self::Routes => Some(Self::WholeRoutes),
+            Self::VirtualHost => None,
+            other => Some(other),
+        }
+    }
+}
+
+/// The collection that a resource of a kind belongs to, by its name: that is asked for in place of the
+/// resource. Envoy calls it its namespace.
+pub fn collection(kind: Kind, name: &str) -> Option<&str> {
+    let named = (kind == Kind::VirtualHost).then(|| name.rsplit_once('/'))?;
+    named.map(|(collection, _)| collection)
+}
+
+/// The resources of a collection, of those of a kind.
+pub fn members<'a>(
+    all: &'a Map<Arc<str>, Resource>,
+    collection: &str,
+) -> impl Iterator<Item = &'a Resource> {
+    let first = format!("{collection}/");
+    let from = all.starting_at(&*first).map(|(_, resource)| resource);
+    let length = first.len();
+    let under = from.take_while(move |resource| resource.name.starts_with(&first));
+    under.filter(move |it| {
+        self::collection(it.kind, &it.name).is_some_and(|of| of.len() + 1 == length)
+    })
 }
 
 /// One named resource.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Resource {
     /// Its type.
     pub kind: Kind,
@@ -86,7 +126,14 @@ pub struct Resource {
     pub version: Arc<str>,
     /// What it names.
     pub names: Arc<References>,
-    body: Body,
+    content: Content,
+}
+
+/// What a resource holds.
+#[derive(Debug, Clone)]
+enum Content {
+    Message(Body),
+    Assembly(Arc<Assembly>),
 }
 
 impl Resource {
@@ -100,7 +147,7 @@ impl Resource {
 
     /// The same of a message that is encoded, with what it names.
     pub(super) fn encoded(kind: Kind, name: &str, message: &[u8], names: References) -> Self {
-        let version = format!("{:032x}", half_of_sha256(&[message]));
+        let version = Digest::of(&[message]).to_string();
         Self::assembled(kind, name, &version, message, names)
     }
 
@@ -116,22 +163,42 @@ impl Resource {
     }
 
     fn assembled(kind: Kind, name: &str, version: &str, message: &[u8], names: References) -> Self {
-        let body = Body::new(&kind.type_url(), name, version, message);
-        Self { kind, name: name.into(), version: version.into(), names: Arc::new(names), body }
+        let content = Content::Message(Body::new(&kind.type_url(), name, version, message));
+        Self { kind, name: name.into(), version: version.into(), names: Arc::new(names), content }
+    }
+
+    /// A route configuration with its hosts, whose digests add up to `hosts`. It names what these name.
+    pub(super) fn whole_routes(name: &str, assembly: Assembly, hosts: Digest) -> Self {
+        let version = hosts.with(Some(assembly.digest()), None).to_string();
+        Self {
+            kind: Kind::WholeRoutes,
+            name: name.into(),
+            version: version.into(),
+            names: Arc::default(),
+            content: Content::Assembly(Arc::new(assembly)),
+        }
     }
 
     /// It on the wire.
     pub fn body(&self) -> &Body {
-        &self.body
+        match &self.content {
+            Content::Message(body) => body,
+            Content::Assembly(assembly) => assembly.body(&self.name, &self.version),
+        }
+    }
+
+    /// A hash of its name and version.
+    pub(crate) fn digest(&self) -> Digest {
+        let name = self.name.as_bytes();
+        Digest::of(&[&name.len().to_be_bytes(), name, self.version.as_bytes()])
     }
 }
 
-/// Half of the SHA-256 of texts, one behind the other.
-pub(crate) fn half_of_sha256(texts: &[&[u8]]) -> u128 {
-    let mut hash = Sha256::new();
-    texts.iter().for_each(|text| hash.update(text));
-    let (half, _) = hash.finalize().split::<sha2::digest::consts::U16>();
-    u128::from_be_bytes(half.into())
+/// Two resources are equal if their names and versions are.
+impl PartialEq for Resource {
+    fn eq(&self, other: &Self) -> bool {
+        (self.kind, &self.name, &self.version) == (other.kind, &other.name, &other.version)
+    }
 }
 
 /// Resources by kind and name. Copies share what they have in common.
@@ -160,9 +227,9 @@ impl Resources {
         !has
     }
 
-    /// Takes a resource away.
-    pub fn remove(&mut self, kind: Kind, name: &str) {
-        self.0[kind as usize].remove(name);
+    /// Takes a resource away. Returns it.
+    pub fn remove(&mut self, kind: Kind, name: &str) -> Option<Arc<Resource>> {
+        self.0[kind as usize].remove(name)
     }
 
     /// Has these of a kind and no others, but for the ones whose names are to be left alone.

@@ -25,7 +25,7 @@ use super::{Settings, header, number, seconds};
 use crate::labels::{Affinity, CookieName, Host, PathPrefix, Plain, Redirect, Rewrite, Scheme};
 use crate::routing::{Pool, Route, Routes, SiteRoutes, SiteTls};
 
-/// Envoy's pattern for every host, and its virtual host's name.
+/// Envoy's pattern for every host.
 pub(super) const ANY_HOST: &str = "*";
 
 /// The port that an `https` URL need not name.
@@ -51,7 +51,7 @@ const UNSEEN: &str = "connect-failure,refused-stream,reset-before-request";
 /// These, and a connection that ends before the response begins.
 const UNANSWERED: &str = "connect-failure,refused-stream,reset";
 
-/// A host, as it answers requests of a scheme.
+/// A host, as it answers requests of a scheme. Its name is told with the routes that it belongs to.
 pub(super) fn virtual_host(
     host: &Host,
     site: &SiteRoutes,
@@ -96,7 +96,6 @@ pub(super) fn virtual_host(
         }
     }
     route::VirtualHost {
-        name: host.to_string(),
         domains: vec![host.to_string()],
         routes: ways,
         retry_policy: Some(retry(UNSEEN)),
@@ -368,7 +367,6 @@ fn answer(status: u32, body: &str) -> route::Route {
 /// The answer to a request for a host that nobody claims.
 pub(super) fn nobody() -> route::VirtualHost {
     route::VirtualHost {
-        name: ANY_HOST.to_owned(),
         domains: vec![ANY_HOST.to_owned()],
         routes: vec![answer(503, "No service answers for this host.\n")],
         ..Default::default()
@@ -378,7 +376,6 @@ pub(super) fn nobody() -> route::VirtualHost {
 /// The answer on a connection whose certificate is for other hosts than these (RFC 9110, 15.5.20).
 pub(super) fn misdirected(domains: Vec<String>) -> route::VirtualHost {
     route::VirtualHost {
-        name: "misdirected/".to_owned(),
         domains,
         routes: vec![answer(421, "This connection's certificate is for another host.\n")],
         ..Default::default()

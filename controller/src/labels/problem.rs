@@ -255,7 +255,7 @@ codes! {
         "Another service holds the host, and `--share-hosts` does not let this one join. It is not routed there.",
         "Choose another host, or take it from the other service.";
     RefusedByProxy "refused-by-proxy":
-        "A proxy refuses the configuration that follows from the service. Of what only this service uses, the proxy keeps what it had; where other services would suffer, this one is left out until it changes.",
+        "A proxy refuses the configuration that follows from the service. Of the service's own cluster, and of its hosts, the proxy keeps what it had; where all services would suffer, this one is left out until it changes.",
         "Correct what the proxy's own words name; labels that lead here are a defect of Waggle.";
 }
 

@@ -41,7 +41,8 @@ pub(super) fn world(line: &str) -> Arc<Snapshot> {
 /// The resources that a line describes. Its words:
 ///
 /// - `a/1/2`: cluster `a` in version 1, its endpoints in version 2;
-/// - `r/1=a,b`: routes `r` in version 1, to clusters `a` and `b`;
+/// - `r/1=a,b`: routes `r` in version 1, to clusters `a` and `b`, in either variant's form;
+/// - `r/h/1=a,b`: host `r/h` of routes `r` in version 1, to clusters `a` and `b`;
 /// - `a/1/2#s`: a cluster as above, some of whose endpoints take secret `s`;
 /// - `http/1>r,x!`: listener `http` in version 1, with routes `r` and extension `x`;
 /// - `https/1>r,q,a~,s#`: a listener with a filter chain for each of routes `r`, routes `q` and cluster
@@ -58,7 +59,15 @@ fn word(word: &str) -> Vec<Resource> {
         return vec![listener(name, version, names)];
     }
     if let Some((version, clusters)) = rest.split_once('=') {
-        return vec![routes(name, version, clusters)];
+        return match version.split_once('/') {
+            None => [Kind::Routes, Kind::WholeRoutes]
+                .map(|kind| routes(kind, name, version, clusters))
+                .into(),
+            Some((host, version)) => {
+                let message = host_to(clusters);
+                vec![resource(Kind::VirtualHost, &format!("{name}/{host}"), version, &message)]
+            }
+        };
     }
     if let Some(version) = rest.strip_suffix('!') {
         let message = TypedExtensionConfig { name: name.into(), typed_config: None };
@@ -121,20 +130,23 @@ pub(super) fn endpoints(name: &str, version: &str) -> Resource {
     resource(Kind::Endpoints, name, version, &message)
 }
 
-fn routes(name: &str, version: &str, clusters: &str) -> Resource {
+fn routes(kind: Kind, name: &str, version: &str, clusters: &str) -> Resource {
+    let message = RouteConfiguration {
+        name: name.into(),
+        virtual_hosts: vec![host_to(clusters)],
+        ..RouteConfiguration::default()
+    };
+    resource(kind, name, version, &message)
+}
+
+fn host_to(clusters: &str) -> VirtualHost {
     let to = |cluster: &str| RouteAction {
         cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.into())),
         ..RouteAction::default()
     };
     let clusters = clusters.split(',').filter(|name| !name.is_empty());
     let routes = clusters.map(|c| Route { action: Some(Action::Route(to(c))), ..Route::default() });
-    let host = VirtualHost { routes: routes.collect(), ..VirtualHost::default() };
-    let message = RouteConfiguration {
-        name: name.into(),
-        virtual_hosts: vec![host],
-        ..RouteConfiguration::default()
-    };
-    resource(Kind::Routes, name, version, &message)
+    VirtualHost { routes: routes.collect(), ..VirtualHost::default() }
 }
 
 fn listener(name: &str, version: &str, names: &str) -> Resource {

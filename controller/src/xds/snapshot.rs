@@ -1,9 +1,8 @@
 //! An immutable, consistent set of resources.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::envoy::{Kind, Resource, Resources, half_of_sha256};
+use crate::envoy::{Digest, Kind, Resource, Resources, members};
 use crate::persistent::Map;
 
 /// All resources of one moment. Every resource that another one names is there.
@@ -16,13 +15,10 @@ pub struct Snapshot {
 /// The resources of one kind.
 pub(super) type Set = Map<Arc<str>, Resource>;
 
-/// The version of a set of resources: the sum of hashes of their names and versions, so that a
-/// change costs as much as it changes. It shows whether sets differ; it is no proof against one who
-/// looks for two with one sum.
+/// The version of a set of resources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Version {
-    sum: u128,
-    /// In hex.
+    digest: Digest,
     text: String,
 }
 
@@ -69,13 +65,13 @@ pub enum Inconsistent {
 
 impl Default for Version {
     fn default() -> Self {
-        Self::of(0)
+        Self::of(Digest::default())
     }
 }
 
 impl Version {
-    fn of(sum: u128) -> Self {
-        Self { sum, text: format!("{sum:032x}") }
+    fn of(digest: Digest) -> Self {
+        Self { digest, text: digest.to_string() }
     }
 }
 
@@ -103,26 +99,31 @@ impl Snapshot {
     /// The snapshot of these resources. What they share with those of `self` is not looked at.
     pub fn next(&self, resources: Resources) -> Result<Self, Inconsistent> {
         let mut kinds = self.kinds.clone();
-        let mut holds_together = true;
+        let (mut came, mut is_any_gone) = (Vec::new(), false);
         for kind in Kind::ALL {
             let version = &mut kinds[kind as usize];
-            let mut sum = version.sum;
+            let mut digest = version.digest;
             for change in self.of(kind).changes(resources.of(kind)) {
-                sum = sum.wrapping_sub(change.before.map_or(0, hash));
-                sum = sum.wrapping_add(change.after.map_or(0, hash));
-                // Other endpoints of the same cluster name nothing, and are named as before.
-                holds_together &=
-                    kind == Kind::Endpoints && change.before.is_some() && change.after.is_some();
+                let [after, before] = [change.after, change.before];
+                digest = digest.with(after.map(Resource::digest), before.map(Resource::digest));
+                let names = |resource: &Resource| Arc::clone(&resource.names);
+                match (before.map(names), after) {
+                    (Some(before), Some(after)) if before == after.names => {}
+                    // Endpoints may have lost their cluster.
+                    (Some(_), Some(_)) if kind == Kind::Cluster => is_any_gone = true,
+                    (_, Some(after)) => came.push(after),
+                    (_, None) => is_any_gone = true,
+                }
             }
-            if version.sum != sum {
-                *version = Version::of(sum);
+            if version.digest != digest {
+                *version = Version::of(digest);
             }
         }
-        let next = Self { resources, kinds };
-        if !holds_together {
-            next.check()?;
+        if is_any_gone {
+            came = resources.iter().collect();
         }
-        Ok(next)
+        came.into_iter().try_for_each(|it| check(it, &resources))?;
+        Ok(Self { resources, kinds })
     }
 
     /// The version of a kind: equal wherever and whenever its resources are. 32 hex digits.
@@ -135,51 +136,50 @@ impl Snapshot {
         self.resources.of(kind)
     }
 
-    fn check(&self) -> Result<(), Inconsistent> {
-        let mut asked_for = BTreeSet::new();
-        for by in self.resources.iter() {
-            for (kind, name) in by.names.iter() {
-                if *kind == Kind::Endpoints && by.name != *name {
-                    return Err(Inconsistent::EndpointsElsewhere {
-                        cluster: by.name.to_string(),
-                        endpoints: name.to_string(),
-                    });
-                }
-                if !self.of(*kind).contains_key(name) {
-                    return Err(Inconsistent::Missing {
-                        by_kind: by.kind,
-                        by: by.name.to_string(),
-                        kind: *kind,
-                        name: name.to_string(),
-                    });
-                }
-                if *kind == Kind::Endpoints {
-                    asked_for.insert(name);
-                }
-            }
-        }
-        match self.of(Kind::Endpoints).keys().find(|name| !asked_for.contains(*name)) {
-            Some(name) => Err(Inconsistent::Orphan { name: name.to_string() }),
-            None => Ok(()),
-        }
+    /// The clusters that the resource of this kind and name leads to.
+    pub(super) fn clusters_of<'a>(
+        &'a self,
+        kind: Kind,
+        name: &'a str,
+    ) -> impl Iterator<Item = &'a str> {
+        let hosts = (kind == Kind::WholeRoutes).then(|| members(self.of(Kind::VirtualHost), name));
+        let all = self.of(kind).get(name).into_iter().chain(hosts.into_iter().flatten());
+        let names = all.flat_map(|resource| resource.names.iter());
+        names.filter(|(kind, _)| *kind == Kind::Cluster).map(|(_, name)| &**name)
     }
 }
 
-/// The clusters that the resource of this name leads to.
-pub(super) fn clusters_of<'a>(set: &'a Set, name: &str) -> impl Iterator<Item = &'a str> {
-    let names = set.get(name).into_iter().flat_map(|resource| resource.names.iter());
-    names.filter(|(kind, _)| *kind == Kind::Cluster).map(|(_, name)| &**name)
+/// Checks that all is there that a resource names, and for endpoints, that their cluster names them.
+fn check(by: &Resource, all: &Resources) -> Result<(), Inconsistent> {
+    for (kind, name) in by.names.iter() {
+        if *kind == Kind::Endpoints && by.name != *name {
+            return Err(Inconsistent::EndpointsElsewhere {
+                cluster: by.name.to_string(),
+                endpoints: name.to_string(),
+            });
+        }
+        if !all.of(*kind).contains_key(name) {
+            return Err(Inconsistent::Missing {
+                by_kind: by.kind,
+                by: by.name.to_string(),
+                kind: *kind,
+                name: name.to_string(),
+            });
+        }
+    }
+    let names_it = |cluster: &Resource| {
+        cluster.names.iter().any(|(kind, name)| (*kind, name) == (Kind::Endpoints, &by.name))
+    };
+    if by.kind == Kind::Endpoints && !all.of(Kind::Cluster).get(&*by.name).is_some_and(names_it) {
+        return Err(Inconsistent::Orphan { name: by.name.to_string() });
+    }
+    Ok(())
 }
 
 /// The version of these resources of one kind, as [`Snapshot::version`] tells it of all of them.
 pub(super) fn version<'a>(resources: impl Iterator<Item = &'a Arc<Resource>>) -> String {
-    let sum = resources.fold(0_u128, |sum, resource| sum.wrapping_add(hash(resource)));
-    Version::of(sum).text
-}
-
-fn hash(resource: &Resource) -> u128 {
-    let name = resource.name.as_bytes();
-    half_of_sha256(&[&name.len().to_be_bytes(), name, resource.version.as_bytes()])
+    let digest = Digest::default();
+    resources.fold(digest, |sum, resource| sum.with(Some(resource.digest()), None)).to_string()
 }
 
 #[cfg(test)]

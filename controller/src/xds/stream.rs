@@ -9,18 +9,27 @@
 //!
 //! Secrets and extensions wait for nothing, as clusters and listeners may wait for them. Endpoints
 //! wait for nothing either, so that a task that stops is gone at once. Secrets and routes that go wait
-//! until nothing uses them. Envoy's own page on this is
+//! until nothing uses them. Hosts follow their routes ([`hosts`]). Envoy's own page on this is
 //! "Eventual consistency considerations" of its xDS protocol.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::message::{Names, Request, Response};
-use super::offer::{Changes, Lingering};
-use super::snapshot::{Snapshot, clusters_of};
+use super::snapshot::Snapshot;
 use super::status::{Rejection, Status};
-use super::subscription::Subscription;
 use crate::envoy::Kind;
+
+mod holdings;
+mod hosts;
+mod interest;
+mod offer;
+mod rejected;
+mod subscription;
+
+use offer::{Changes, Lingering};
+use subscription::Subscription;
 
 /// One client's stream, of either variant.
 #[derive(Debug)]
@@ -74,9 +83,12 @@ impl Stream {
         if request.type_url.is_empty() {
             return Err(Refused::NoType);
         }
-        let Some(kind) = Kind::of_type_url(&request.type_url) else {
-            return Ok(Heard::UnknownType);
+        let kind = Kind::of_type_url(&request.type_url);
+        let kind = match request.names {
+            Names::Delta { .. } => kind,
+            Names::Whole(_) => kind.and_then(Kind::in_state_of_the_world),
         };
+        let Some(kind) = kind else { return Ok(Heard::UnknownType) };
         let newest = self.newest.clone().unwrap_or_default();
         let there_are = newest.of(kind);
         if let Some(subscription) = self.subscriptions.get_mut(&kind) {
@@ -145,17 +157,30 @@ impl Stream {
             }
             return None;
         }
-        let warming: Vec<_> = match kind {
-            Kind::Cluster => due.iter().map(|(name, _)| Arc::clone(name)).collect(),
+        let told = due.iter().map(|(name, _)| Arc::clone(name));
+        let told: Vec<_> = match kind {
+            Kind::Cluster => told.collect(),
+            Kind::Routes => told.filter(|name| subscription.is_in_doubt(name)).collect(),
             _ => Vec::new(),
         };
         let response = subscription.tell(due, offer, newest.version(kind), self.nonces.next());
-        self.send_endpoints_of(&warming);
+        match kind {
+            Kind::Cluster => self.send_endpoints_of(&told),
+            Kind::Routes => self.send_hosts_of(&told, newest),
+            _ => {}
+        }
         Some(response)
     }
 
     /// Those of the changes of a type whose turn it is. `None`: no response of that type may go.
     fn due(&self, kind: Kind, mut changes: Changes, newest: &Snapshot) -> Option<Changes> {
+        if kind == Kind::VirtualHost {
+            if self.routes_come_first() {
+                return None;
+            }
+            let is_turn = self.turn_of_hosts(newest);
+            changes.retain(|(name, to)| is_turn(name, to.is_some()));
+        }
         // A client that did not ask for clusters has none to wait for.
         let Some(clusters) = self.subscriptions.get(&Kind::Cluster) else {
             return Some(changes);
@@ -166,10 +191,9 @@ impl Stream {
             clusters.holds(cluster) || clusters.refuses(cluster) || !clusters.wants(cluster)
         };
         // Who holds all clusters holds each that is named.
-        let is_reachable = |name: &Arc<str>| {
-            self.follows(Kind::Cluster, newest)
-                || clusters_of(newest.of(kind), name).all(is_settled)
-        };
+        let holds_all = LazyCell::new(|| self.follows(Kind::Cluster, newest));
+        let is_reachable =
+            |name: &Arc<str>| *holds_all || newest.clusters_of(kind, name).all(is_settled);
         match kind {
             Kind::Cluster => {
                 let may_go = clusters.was_answered() && self.routes_are_settled(newest);
@@ -193,7 +217,7 @@ impl Stream {
                     return None;
                 }
             }
-            Kind::Routes => {
+            Kind::Routes | Kind::VirtualHost | Kind::WholeRoutes => {
                 if clusters.is_waiting() || self.listeners_come_first(newest) {
                     return None;
                 }
@@ -209,14 +233,17 @@ impl Stream {
 
     /// Whether the client follows the newest listeners and routes: no other cluster is in use.
     fn routes_are_settled(&self, newest: &Snapshot) -> bool {
-        [Kind::Listener, Kind::Routes].into_iter().all(|kind| self.follows(kind, newest))
+        let users = [Kind::Listener, Kind::Routes, Kind::VirtualHost, Kind::WholeRoutes];
+        users.into_iter().all(|kind| self.follows(kind, newest))
     }
 
     /// Whether the client holds what is newest of this type, and nothing else.
     fn follows(&self, kind: Kind, newest: &Snapshot) -> bool {
         let offer = self.lingering.offer(kind, newest);
         let subscription = self.subscriptions.get(&kind);
-        subscription.is_none_or(|it| offer.is_newest() && it.is_current(offer))
+        let of_hosts = self.turn_of_hosts(newest);
+        let is_turn = |name: &str, is_there| kind != Kind::VirtualHost || of_hosts(name, is_there);
+        subscription.is_none_or(|it| offer.is_newest() && it.is_current(offer, is_turn))
     }
 
     /// Whether listeners have changed again before the client answered the last of them.

@@ -65,7 +65,8 @@ fn every_limit_reaches_envoy() {
         })
     );
     assert_eq!(printed(&resources, Kind::Cluster)["shop"]["connect_timeout"], "0.250s");
-    let first = &printed(&resources, Kind::Routes)["http"]["virtual_hosts"][0]["routes"][0];
+    let hosts = printed(&resources, Kind::VirtualHost);
+    let first = &hosts["http/shop.example"]["routes"][0];
     assert_eq!(first["direct_response"]["status"], 413);
     let range = &first["match"]["headers"][0]["range_match"];
     assert_eq!(

@@ -35,7 +35,7 @@ fn a_service_in_task_mode() {
     let resources = accepted(&routing([(host("demo.local"), tasks)]));
     insta::assert_json_snapshot!("cluster", printed(&resources, Kind::Cluster));
     insta::assert_json_snapshot!("endpoints", printed(&resources, Kind::Endpoints));
-    insta::assert_json_snapshot!("routes", printed(&resources, Kind::Routes));
+    insta::assert_json_snapshot!("routes", printed(&resources, Kind::WholeRoutes));
     insta::assert_json_snapshot!("listener", printed(&resources, Kind::Listener));
     insta::assert_json_snapshot!("extension", printed(&resources, Kind::Extension));
 }
@@ -56,21 +56,24 @@ fn a_canary_with_sticky_sessions() {
     let resources = accepted(&routing([(host("*.demo.local"), both)]));
     insta::assert_json_snapshot!("sticky_cluster", printed(&resources, Kind::Cluster));
     insta::assert_json_snapshot!("sticky_endpoints", printed(&resources, Kind::Endpoints));
-    insta::assert_json_snapshot!("sticky_routes", printed(&resources, Kind::Routes));
+    insta::assert_json_snapshot!("sticky_routes", printed(&resources, Kind::WholeRoutes));
 }
 
 #[test]
 fn a_default_backend_answers_in_place_of_nobody() {
     let resources = accepted(&routing([(any_other(), pool(["demo"]))]));
-    insta::assert_json_snapshot!("default_routes", printed(&resources, Kind::Routes));
+    insta::assert_json_snapshot!("default_routes", printed(&resources, Kind::WholeRoutes));
 }
 
 #[test]
 fn an_empty_swarm_is_a_whole_configuration() {
     let resources = accepted(&Routes::default());
     let kinds: Vec<_> = resources.iter().map(|resource| resource.kind).collect();
-    assert_eq!(kinds, [Kind::Extension, Kind::Extension, Kind::Listener, Kind::Routes]);
-    insta::assert_json_snapshot!("empty_routes", printed(&resources, Kind::Routes));
+    let routes = [Kind::Routes, Kind::VirtualHost, Kind::WholeRoutes];
+    let others = [Kind::Extension, Kind::Extension, Kind::Listener];
+    assert_eq!(kinds, [&others[..], &routes].concat());
+    insta::assert_json_snapshot!("routes_without_hosts", printed(&resources, Kind::Routes));
+    insta::assert_json_snapshot!("empty_routes", printed(&resources, Kind::WholeRoutes));
 }
 
 #[test]
@@ -92,7 +95,7 @@ fn hidden_debug_headers_leave_no_trace() {
     let resources = resources(&routing([(host("demo.local"), plain)]), &settings);
     validate::accepts(&resources);
     let listener = printed(&resources, Kind::Listener);
-    let routes = printed(&resources, Kind::Routes);
+    let routes = printed(&resources, Kind::WholeRoutes);
     let manager = &listener["http"]["filter_chains"][0]["filters"][0]["typed_config"];
     assert_eq!(manager["always_set_request_id_in_response"], Value::Null);
     assert_eq!(routes["http"]["response_headers_to_add"], Value::Null);
@@ -185,7 +188,7 @@ fn certificates_are_filter_chains_with_routes_of_their_own() {
     let resources = accepted(&labelled(&[("shop", SHOP), ("wild", wild), ("raw", raw)]));
     insta::assert_json_snapshot!("tls_listeners", printed(&resources, Kind::Listener)["https"]);
     insta::assert_json_snapshot!("tls_secrets", printed(&resources, Kind::Secret));
-    insta::assert_json_snapshot!("tls_routes", printed(&resources, Kind::Routes));
+    insta::assert_json_snapshot!("tls_routes", printed(&resources, Kind::WholeRoutes));
 }
 
 #[test]
@@ -196,7 +199,7 @@ fn a_default_backend_with_a_certificate_answers_for_all_other_names() {
     assert_eq!(listener["default_filter_chain"]["name"], "https/*");
     insta::assert_json_snapshot!(
         "tls_default_routes",
-        printed(&resources, Kind::Routes)["https/*"]
+        printed(&resources, Kind::WholeRoutes)["https/*"]
     );
 }
 
@@ -213,7 +216,7 @@ fn plain_http_is_sent_to_https_and_hosts_that_moved_to_their_new_place() {
         ),
     ];
     let resources = accepted(&labelled(&[("only", only), ("moved", moved)]));
-    insta::assert_json_snapshot!("redirect_routes", printed(&resources, Kind::Routes)["http"]);
+    insta::assert_json_snapshot!("redirect_routes", printed(&resources, Kind::WholeRoutes)["http"]);
 }
 
 #[test]
@@ -227,7 +230,7 @@ fn paths_go_to_their_services_the_longest_first() {
         ("sticky_session_cookie", "SID"),
     ];
     let resources = accepted(&labelled(&[("web", web), ("api", api)]));
-    insta::assert_json_snapshot!("path_routes", printed(&resources, Kind::Routes)["http"]);
+    insta::assert_json_snapshot!("path_routes", printed(&resources, Kind::WholeRoutes)["http"]);
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn static_bootstrap(resources: &[Resource]) -> Value {
         cluster["eds_cluster_config"] = Value::Null;
         cluster["load_assignment"] = endpoints[name].clone();
     }
-    let routes = printed(resources, Kind::Routes);
+    let routes = printed(resources, Kind::WholeRoutes);
     let mut listeners = printed(resources, Kind::Listener);
     for listener in listeners.values_mut() {
         for pointer in ["/filter_chains", "/default_filter_chain"] {

@@ -95,7 +95,7 @@ fn of(
         anyhow::bail!("the connection manager is no Any");
     };
     let mut manager = hcm::HttpConnectionManager::decode(any.value.as_slice())?;
-    let mut configuration: route::RouteConfiguration = find(&told, Kind::Routes, "http")?;
+    let mut configuration: route::RouteConfiguration = find(&told, Kind::WholeRoutes, "http")?;
     to_cluster(&mut configuration, &name);
     for filter in &mut manager.http_filters {
         if let Some(hcm::http_filter::ConfigType::ConfigDiscovery(_)) = filter.config_type {

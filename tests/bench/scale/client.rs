@@ -1,4 +1,4 @@
-//! A light xDS client: it follows clusters, endpoints, listeners and routes by delta, as Envoy does,
+//! A light xDS client: it follows clusters, endpoints, listeners, routes and hosts by delta, as Envoy does,
 //! acknowledges all that it hears, and looks at nothing but names.
 
 use std::net::SocketAddr;
@@ -25,10 +25,12 @@ pub(super) enum Kind {
     Endpoints,
     Listeners,
     Routes,
+    Hosts,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Clusters, Self::Endpoints, Self::Listeners, Self::Routes];
+    const ALL: [Self; 5] =
+        [Self::Clusters, Self::Endpoints, Self::Listeners, Self::Routes, Self::Hosts];
 
     fn url(self) -> &'static str {
         match self {
@@ -36,6 +38,7 @@ impl Kind {
             Self::Endpoints => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
             Self::Listeners => "type.googleapis.com/envoy.config.listener.v3.Listener",
             Self::Routes => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+            Self::Hosts => "type.googleapis.com/envoy.config.route.v3.VirtualHost",
         }
     }
 }
@@ -129,7 +132,9 @@ pub(super) async fn follow(
         let wanted = match kind {
             Kind::Clusters => Some((Kind::Endpoints, names, removed)),
             Kind::Listeners => Some((Kind::Routes, vec!["http".into()], Vec::new())),
-            Kind::Endpoints | Kind::Routes => None,
+            // Without names: of all routes.
+            Kind::Routes => Some((Kind::Hosts, Vec::new(), Vec::new())),
+            Kind::Endpoints | Kind::Hosts => None,
         };
         if let Some((kind, subscribe, unsubscribe)) = wanted {
             let type_url = kind.url().to_owned();

@@ -110,7 +110,7 @@ pub(super) fn measure(services: usize, clients: usize, changes: usize) -> anyhow
     for _ in 0..ROUTES {
         std::thread::sleep(LONG_PAUSE);
         let added = rig.add_service();
-        routes.extend(rig.change(Kind::Routes)?.first());
+        routes.extend(rig.change(Kind::Hosts)?.first());
         rig.until_in_envoy(added)?;
     }
     std::thread::sleep(LONG_PAUSE);

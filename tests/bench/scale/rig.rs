@@ -133,20 +133,24 @@ impl Rig {
     pub(super) fn first(&mut self) -> anyhow::Result<Duration> {
         self.show();
         let began = self.shown;
-        let mut missing: Vec<_> = vec![(self.services, self.services, 1, 1); self.clients];
+        // Beside the services' own hosts there is the one of all others.
+        let all = [self.services, self.services, 1, 1, self.services + 1];
+        let mut missing: Vec<_> = vec![all; self.clients];
         let mut done = 0;
         loop {
             let heard = self.hear()?;
             let Some(missing) = missing.get_mut(heard.client) else { continue };
+            let [clusters, endpoints, listeners, routes, hosts] = missing;
             let of_kind = match heard.kind {
-                Kind::Clusters => &mut missing.0,
-                Kind::Endpoints => &mut missing.1,
-                Kind::Listeners => &mut missing.2,
-                Kind::Routes => &mut missing.3,
+                Kind::Clusters => clusters,
+                Kind::Endpoints => endpoints,
+                Kind::Listeners => listeners,
+                Kind::Routes => routes,
+                Kind::Hosts => hosts,
             };
             *of_kind = of_kind.saturating_sub(heard.resources);
-            done += usize::from(*missing == (0, 0, 0, 0));
-            if *missing == (0, 0, 0, 0) && done >= self.clients {
+            done += usize::from(*missing == [0; 5]);
+            if *missing == [0; 5] && done >= self.clients {
                 return Ok(heard.at.duration_since(began));
             }
         }
@@ -210,9 +214,9 @@ impl Rig {
         let mut times = BTreeMap::new();
         while times.len() < self.clients {
             let heard = self.hear()?;
-            if kind == Kind::Endpoints {
-                ensure!(heard.kind == kind && heard.resources == 1, "not one resource: {heard:?}");
-            }
+            let is_alone = kind != Kind::Endpoints || heard.kind == kind;
+            let is_one = heard.kind != kind || heard.resources == 1;
+            ensure!(is_alone && is_one, "not one resource: {heard:?}");
             if heard.kind == kind {
                 times.entry(heard.client).or_insert(heard.at.duration_since(began));
             }

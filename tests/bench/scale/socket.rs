@@ -169,16 +169,17 @@ impl Rig {
     /// From the controller's start until the client has everything.
     async fn complete(&mut self) -> anyhow::Result<Duration> {
         let services = self.services.len();
-        let (mut clusters, mut endpoints, mut routes) = (services, services, 1);
+        // Beside the services' own hosts there is the one of all others.
+        let (mut clusters, mut endpoints, mut hosts) = (services, services, services + 1);
         loop {
             let heard = self.hear().await?;
             match heard.kind {
                 Kind::Clusters => clusters = clusters.saturating_sub(heard.resources),
                 Kind::Endpoints => endpoints = endpoints.saturating_sub(heard.resources),
-                Kind::Routes => routes = 0,
-                Kind::Listeners => {}
+                Kind::Hosts => hosts = hosts.saturating_sub(heard.resources),
+                Kind::Listeners | Kind::Routes => {}
             }
-            if (clusters, endpoints, routes) == (0, 0, 0) {
+            if (clusters, endpoints, hosts) == (0, 0, 0) {
                 return Ok(heard.at.duration_since(self.began));
             }
         }

@@ -15,7 +15,7 @@ use super::settings::{envoy_settings, routing_settings};
 
 /// What [`Row`]s stand under.
 pub(super) const HEAD: &str = "\
-| services | change | labels, routing | resources | snapshot | routes, in bytes | endpoints of a pool, in bytes |
+| services | change | labels, routing | resources | snapshot | a host, in bytes | endpoints of a pool, in bytes |
 |---|---|---|---|---|---|---|";
 
 /// What a kind of change costs, step by step: the median of each.
@@ -29,11 +29,11 @@ pub(super) struct Row {
 
 impl fmt::Display for Row {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { services, change, steps, sizes: [routes, endpoints] } = self;
+        let Self { services, change, steps, sizes: [host, endpoints] } = self;
         let [routing, resources, snapshot] = steps.map(ms);
         write!(
             out,
-            "| {services} | {change} | {routing} | {resources} | {snapshot} | {routes} | {endpoints} |"
+            "| {services} | {change} | {routing} | {resources} | {snapshot} | {host} | {endpoints} |"
         )
     }
 }
@@ -47,7 +47,7 @@ pub(super) fn measure(services: usize, changes: usize) -> anyhow::Result<[Row; 3
         services,
         change,
         steps,
-        sizes: [Kind::Routes, Kind::Endpoints].map(|it| loop_.size(it)),
+        sizes: [Kind::VirtualHost, Kind::Endpoints].map(|it| loop_.size(it)),
     };
     let first = row("all of it", first, &loop_);
     let mut times: [Vec<Duration>; 3] = Default::default();

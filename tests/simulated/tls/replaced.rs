@@ -66,6 +66,27 @@ async fn a_replaced_certificate_costs_no_request_and_no_connection_of_others() -
     load.end().await
 }
 
+/// The first chain still serves the connections that it has when it returns.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_replaced_and_returns_costs_no_request() -> Result<()> {
+    let mut at = Secured::start().await?;
+    let (first, second) = (at.authority.sign("web.local")?, at.authority.sign("web.local")?);
+    let web = at.service_with("web", "web.local", &first)?;
+    let web = at.deploy(web, "web.local").await?;
+    at.stage.mount_certificate("web2", &second)?;
+
+    let load = load(&at.client);
+    load.go_on(50).await?;
+    for (name, certificate) in
+        [("web2", &second), ("web", &first), ("web2", &second), ("web", &first)]
+    {
+        relabel(&web, name);
+        wait_shown(&at.client, certificate).await?;
+        load.go_on(50).await?;
+    }
+    load.end().await
+}
+
 /// A proxy beside the stage's: the same Swarm, ports of its own.
 struct Second {
     controller: Controller,

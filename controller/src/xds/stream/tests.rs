@@ -10,6 +10,7 @@ use crate::xds::message::Names;
 
 mod answers;
 mod delta;
+mod hosts;
 mod model;
 mod narrowing;
 mod order;
@@ -102,12 +103,16 @@ impl Client {
             error: error.map(str::to_owned),
             names,
         };
-        self.stream.request(request).unwrap()
+        match self.stream.request(request).unwrap() {
+            Heard::Rejected(kind, rejection) => Heard::Rejected(in_either(kind), rejection),
+            heard => heard,
+        }
     }
 
     /// The next response, unanswered.
     fn read(&mut self) -> Option<Response> {
-        let response = self.stream.next(&self.world)?;
+        let mut response = self.stream.next(&self.world)?;
+        response.kind = in_either(response.kind);
         self.nonces.insert(response.kind, response.nonce.clone());
         Some(response)
     }
@@ -153,6 +158,11 @@ impl Client {
         }
         said
     }
+}
+
+/// A kind by the name that it has in both variants.
+fn in_either(kind: Kind) -> Kind {
+    if kind == Kind::WholeRoutes { Kind::Routes } else { kind }
 }
 
 fn transcript(response: &Response) -> String {

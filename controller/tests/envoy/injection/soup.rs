@@ -118,7 +118,7 @@ pub(super) fn holds_together(resources: &[Resource]) -> Result<(), TestCaseError
     for resource in resources {
         let body = resource.body().message();
         match resource.kind {
-            Kind::Routes => {
+            Kind::WholeRoutes => {
                 let routes = RouteConfiguration::decode(body).unwrap();
                 let (mut names, mut domains) = (BTreeSet::new(), BTreeSet::new());
                 for host in &routes.virtual_hosts {

@@ -11,6 +11,9 @@ use super::*;
 /// The clusters that there may be, and the name of all.
 const NAMES: [&str; 4] = ["a", "b", "c", "*"];
 
+/// The hosts that there may be, one that there is not, and the name of all.
+const HOSTS: [&str; 4] = ["r/x", "r/y", "q/x", "*"];
+
 /// What may happen. Kinds and names are indices.
 #[derive(Debug, Clone)]
 enum Event {
@@ -28,10 +31,12 @@ enum Event {
 }
 
 /// What is in a world: per name a cluster's and its endpoints' version and whether a route leads
-/// there; the versions of the listener and the routes.
+/// there; the hosts' versions, and which of the clusters that there are they lead to; the versions of
+/// the listener and the routes.
 #[derive(Debug, Clone)]
 struct World {
     pools: [Option<(u8, u8, bool)>; 3],
+    hosts: [Option<(u8, [bool; 3])>; 2],
     listener: u8,
     routes: u8,
 }
@@ -43,8 +48,16 @@ impl World {
         let pools: String = pools.collect();
         let to: Vec<_> = named().filter(|(_, pool)| pool.2).map(|(name, _)| *name).collect();
         let to = to.join(",");
+        let hosts = ["x", "y"].into_iter().zip(self.hosts).filter_map(|(name, host)| {
+            let (version, leads) = host?;
+            let there = NAMES.iter().zip(&self.pools).zip(leads);
+            let to = there.filter(|((_, pool), leads)| pool.is_some() && *leads);
+            let to = to.map(|((name, _), _)| *name).collect::<Vec<_>>().join(",");
+            Some(format!("r/{name}/{version}:{to}={to} "))
+        });
+        let hosts: String = hosts.collect();
         // Content decides the version: other targets, another version.
-        format!("{pools} r/{}:{to}={to} http/{}>r", self.routes, self.listener)
+        format!("{pools} r/{}:{to}={to} {hosts} http/{}>r", self.routes, self.listener)
     }
 }
 
@@ -68,13 +81,16 @@ struct Model {
     forgotten: bool,
 }
 
-const FOLLOWED: [Kind; 4] = [Kind::Cluster, Kind::Endpoints, Kind::Listener, Kind::Routes];
+/// The last is for delta alone.
+const FOLLOWED: [Kind; 5] =
+    [Kind::Cluster, Kind::Endpoints, Kind::Listener, Kind::Routes, Kind::VirtualHost];
 
 impl Model {
     fn new(variant: Variant) -> Self {
         let wanted = FOLLOWED.map(|kind| {
             let names: &[&str] = match kind {
-                Kind::Cluster | Kind::Listener => &["*"],
+                Kind::VirtualHost if variant == Variant::Whole => &[],
+                Kind::Cluster | Kind::Listener | Kind::VirtualHost => &["*"],
                 Kind::Routes => &["r"],
                 _ => &["a", "b"],
             };
@@ -146,9 +162,15 @@ impl Model {
     }
 
     fn happen(&mut self, event: Event) {
+        let name_of = |kind: usize, name: usize| match FOLLOWED[kind] {
+            Kind::VirtualHost => HOSTS[name],
+            _ => NAMES[name],
+        };
         match event {
-            Event::Subscribe(kind, name) => self.change(FOLLOWED[kind], NAMES[name], true),
-            Event::Unsubscribe(kind, name) => self.change(FOLLOWED[kind], NAMES[name], false),
+            Event::Subscribe(kind, name) => self.change(FOLLOWED[kind], name_of(kind, name), true),
+            Event::Unsubscribe(kind, name) => {
+                self.change(FOLLOWED[kind], name_of(kind, name), false);
+            }
             Event::Read => drop(self.read()),
             Event::Accept(kind) => self.accept(FOLLOWED[kind]),
             Event::Reject(kind, applied) => {
@@ -161,17 +183,21 @@ impl Model {
                 let name = match kind {
                     Kind::Listener => "http",
                     Kind::Routes => "r",
+                    Kind::VirtualHost => ["r/x", "r/y"][name % 2],
                     _ => NAMES[name],
                 };
                 self.poison.push((kind, name, version, applied));
             }
-            Event::Stale(kind, name) => self.stale(FOLLOWED[kind], NAMES[name]),
+            Event::Stale(kind, name) => self.stale(FOLLOWED[kind], name_of(kind, name)),
             Event::World(world) => self.client.set(&world.line()),
             Event::Reconnect => self.connect(),
         }
     }
 
     fn change(&mut self, kind: Kind, name: &str, more: bool) {
+        if kind == Kind::VirtualHost && !self.is_delta() {
+            return;
+        }
         // State of the world names what it wants in its next answer, if it owes one.
         if !self.is_delta() && self.unanswered.contains_key(&kind) {
             return;
@@ -203,6 +229,9 @@ impl Model {
         if matches!(kind, Kind::Cluster | Kind::Endpoints) {
             self.warming.retain(is_wanted);
         }
+        if kind == Kind::Routes && self.runs[&kind].is_empty() {
+            self.lose_hosts();
+        }
     }
 
     fn stale(&mut self, kind: Kind, name: &str) {
@@ -227,6 +256,7 @@ impl Model {
         }
         match kind {
             Kind::Cluster => self.check_clusters(&response),
+            Kind::VirtualHost => self.check_hosts(&response),
             Kind::Endpoints => {
                 let told = |name: &String| response.resources.iter().any(|it| *it.name == **name);
                 self.warming.retain(|name| !told(name));
@@ -244,8 +274,9 @@ impl Model {
         self.apply(response, &mut after);
         for (version, name) in self.runs[&Kind::Cluster].iter().map(|(name, v)| (v, name)) {
             let goes = !after.contains_key(name);
-            let routes = self.runs[&Kind::Routes].get("r").map(String::as_str).into_iter();
-            let routes: Vec<_> = routes.chain(self.told_routes()).collect();
+            let runs = [Kind::Routes, Kind::VirtualHost].map(|kind| self.runs[&kind].values());
+            let runs = runs.into_iter().flatten().map(String::as_str);
+            let routes: Vec<_> = runs.chain(self.told_routes()).collect();
             let used = routes.iter().any(|routes| targets(routes).contains(&name.as_str()));
             let accepted = self.accepted[&Kind::Cluster].get(name) == Some(version);
             assert!(!(goes && used && accepted) || self.forgotten, "{name} goes under {routes:?}");
@@ -261,9 +292,10 @@ impl Model {
         }
     }
 
-    fn told_routes(&self) -> Option<&str> {
-        let told = self.unanswered.get(&Kind::Routes)?;
-        told.resources.first().map(|routes| &*routes.version)
+    fn told_routes(&self) -> impl Iterator<Item = &str> {
+        let kinds = [Kind::Routes, Kind::VirtualHost].into_iter();
+        let told = kinds.filter_map(|kind| self.unanswered.get(&kind));
+        told.flat_map(|told| told.resources.iter().map(|routes| &*routes.version))
     }
 
     /// No route leads to a cluster that was not accepted, but to one that is refused.
@@ -276,6 +308,21 @@ impl Model {
                 assert!(has || !self.wants(Kind::Cluster, cluster), "no {cluster} for {routes:?}");
             }
         }
+    }
+
+    /// No host comes before its routes: Envoy would lose it.
+    fn check_hosts(&self, response: &Response) {
+        self.check_routes(response);
+        let has_routes =
+            self.accepted[&Kind::Routes].contains_key("r") || !self.opened.contains(&Kind::Routes);
+        assert!(has_routes || response.resources.is_empty(), "{response:?} without routes");
+    }
+
+    /// Routes that Envoy did not have begin without hosts; they are told again.
+    fn lose_hosts(&mut self) {
+        self.runs(Kind::VirtualHost).clear();
+        // Envoy would tell a next stream that it has them. Nobody could know that it does not.
+        self.accepted(Kind::VirtualHost).clear();
     }
 
     fn apply(&self, response: &Response, versions: &mut Versions) {
@@ -299,6 +346,9 @@ impl Model {
             return self.reject(kind, Some(&response).filter(|_| applied));
         }
         self.unanswered.remove(&kind);
+        if kind == Kind::Routes && self.runs[&kind].is_empty() {
+            self.lose_hosts();
+        }
         for store in [Model::runs, Model::accepted] {
             let mut versions = std::mem::take(store(self, kind));
             self.apply(&response, &mut versions);
@@ -356,6 +406,14 @@ impl Model {
         panic!("the server does not come to rest");
     }
 
+    /// Whether it asked for a resource, and where that is a host for its routes too.
+    fn is_to_have(&self, resource: &Resource) -> bool {
+        let is_host = resource.kind == Kind::VirtualHost;
+        let has_routes =
+            self.accepted[&Kind::Routes].contains_key("r") || !self.opened.contains(&Kind::Routes);
+        self.wants(resource.kind, &resource.name) && (!is_host || has_routes)
+    }
+
     /// The client holds what it asked for of the newest world, whatever it refuses beside that.
     fn check_good(&self) {
         for kind in FOLLOWED {
@@ -365,7 +423,7 @@ impl Model {
             if is_whole && self.poison.iter().any(|(of, ..)| *of == kind) {
                 continue;
             }
-            let wanted = there.values().filter(|it| self.wants(kind, &it.name));
+            let wanted = there.values().filter(|it| self.is_to_have(it));
             for good in wanted.filter(|it| self.poison(it).is_none()) {
                 let runs = self.runs[&kind].get(&*good.name).map(String::as_str);
                 assert_eq!(runs, Some(&*good.version), "{kind:?} {}", good.name);
@@ -378,7 +436,7 @@ impl Model {
         assert!(self.warming.is_empty(), "{:?} never heard of their endpoints", self.warming);
         for kind in FOLLOWED {
             let there = self.client.world.of(kind);
-            let wanted = there.values().filter(|it| self.wants(kind, &it.name));
+            let wanted = there.values().filter(|it| self.is_to_have(it));
             let text = |it: &Resource| (it.name.to_string(), it.version.to_string());
             let wanted: Versions = wanted.map(text).collect();
             let mut runs = self.runs[&kind].clone();
@@ -404,11 +462,9 @@ fn targets(routes: &str) -> Vec<&str> {
 
 fn worlds() -> impl Strategy<Value = World> {
     let pool = || prop::option::weighted(0.7, (0..3_u8, 0..3_u8, any::<bool>()));
-    ([pool(), pool(), pool()], 0..3_u8, 0..3_u8).prop_map(|(pools, listener, routes)| World {
-        pools,
-        listener,
-        routes,
-    })
+    let host = || prop::option::of((0..3_u8, any::<[bool; 3]>()));
+    let parts = ([pool(), pool(), pool()], [host(), host()], 0..3_u8, 0..3_u8);
+    parts.prop_map(|(pools, hosts, listener, routes)| World { pools, hosts, listener, routes })
 }
 
 fn events() -> impl Strategy<Value = Event> {
@@ -440,8 +496,9 @@ fn history(variant: Variant, events: Vec<Event>) {
             model.check_all();
         }
     }
-    let line = World { pools: [Some((8, 8, true)); 3], listener: 8, routes: 8 }.line();
-    for line in [line.as_str(), "a/9/9 r/9:a=a http/9>r"] {
+    let hosts = [Some((8, [true, false, true])); 2];
+    let line = World { pools: [Some((8, 8, true)); 3], hosts, listener: 8, routes: 8 }.line();
+    for line in [line.as_str(), "a/9/9 r/9:a=a r/y/9:a=a http/9>r"] {
         model.client.set(line);
         model.settle();
         model.check_all();
@@ -452,7 +509,7 @@ fn history(variant: Variant, events: Vec<Event>) {
 
 #[test]
 fn a_cluster_asked_for_again_before_it_was_accepted_outlives_its_routes() {
-    let world = |pools| Event::World(World { pools, listener: 0, routes: 0 });
+    let world = |pools| Event::World(World { pools, hosts: [None; 2], listener: 0, routes: 0 });
     let (clusters, a, everything) = (0, 0, 3);
     let mut events = vec![
         Event::Unsubscribe(clusters, everything),

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::offer::Changes;
-use super::status::Rejection;
+use crate::xds::status::Rejection;
 
 /// Versions by name. `None`: there is no such resource.
 pub(super) type Versions = BTreeMap<Arc<str>, Option<Arc<str>>>;

@@ -9,16 +9,17 @@
 //! ```
 //!
 //! So a change of one resource costs a look at that one, however many there are, and a client that
-//! follows costs no memory but the names that it asked for.
+//! follows costs no memory but the names that it asked for. Nor does one that begins with everything
+//! ([`Beginner`]) need a note of each.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::interest::{self, Interest, Silence};
-use super::offer::Offer;
-use super::snapshot::Set;
+use super::offer::{Changes, Offer};
 use crate::envoy::Resource;
 use crate::persistent::Map;
+use crate::xds::snapshot::Set;
 
 /// What a client wants of a type, and what it holds of that.
 #[derive(Debug, Default)]
@@ -28,6 +29,17 @@ pub(super) struct Holdings {
     base: Option<Set>,
     /// The names under which what is held may not be what is newest.
     apart: BTreeMap<Arc<str>, Held>,
+    /// While this is so, nothing is held, and nothing apart.
+    beginner: Option<Beginner>,
+}
+
+/// A client that asks for everything and holds nothing: all that it may be told is in the base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beginner {
+    /// All of it is to be told.
+    Waits,
+    /// All of it is told, and not answered.
+    Told,
 }
 
 /// What the client holds under one name.
@@ -43,6 +55,9 @@ pub(super) struct Held {
     /// It was told, and is not wanted any more.
     unwanted: bool,
 }
+
+/// Where nothing is held.
+static NOTHING: Held = Held { version: None, doubtful: false, told: None, unwanted: false };
 
 /// What a response tells of a name: its version, or that it is gone.
 pub(super) type Told = Option<Arc<str>>;
@@ -85,6 +100,7 @@ impl Holdings {
 
     /// The client asks for these names and no others, as state of the world tells it.
     pub(super) fn replace(&mut self, names: Vec<String>, silence: Silence) -> Widened {
+        self.spell_out();
         let was_wildcard = self.interest.is_wildcard();
         for name in self.interest.replace(names, silence) {
             let held = self.note(&name, was_wildcard);
@@ -103,6 +119,10 @@ impl Holdings {
         unsubscribe: &[String],
         there_are: &Set,
     ) -> Widened {
+        if subscribe.is_empty() && unsubscribe.is_empty() {
+            return Widened::No;
+        }
+        self.spell_out();
         let was_wildcard = self.interest.is_wildcard();
         subscribe.sort_unstable();
         subscribe.dedup();
@@ -170,6 +190,31 @@ impl Holdings {
         Widened::ToEverything
     }
 
+    /// Notes what all that is told to a beginner is one by one.
+    fn spell_out(&mut self) {
+        let (Some(beginner), Some(base)) = (self.beginner.take(), &self.base) else { return };
+        let held = |resource: &Arc<Resource>| Held {
+            told: (beginner == Beginner::Told).then(|| Some(Arc::clone(&resource.version))),
+            ..Held::default()
+        };
+        self.apart = base.iter_shared().map(|(name, it)| (Arc::clone(name), held(it))).collect();
+    }
+
+    /// Tells a beginner all there is, if these changes are all of it. Returns whether it is told.
+    pub(super) fn tell_all(&mut self, changes: &Changes) -> bool {
+        let all = self.base.as_ref().map(Map::len);
+        let is_all = self.beginner == Some(Beginner::Waits) && Some(changes.len()) == all;
+        if is_all {
+            self.beginner = Some(Beginner::Told);
+        }
+        is_all
+    }
+
+    /// Takes the acknowledgement of all that was told to a beginner. Returns whether it was one.
+    pub(super) fn accept_all(&mut self) -> bool {
+        self.beginner.take_if(|it| *it == Beginner::Told).is_some()
+    }
+
     /// What the client holds under a name that it wants is noted from now on.
     fn note(&mut self, name: &Arc<str>, was_wanted: bool) -> &mut Held {
         let version = self.of_base(name, was_wanted);
@@ -197,6 +242,7 @@ impl Holdings {
 
     /// Doubts what the client holds, if it can hold anything: it is to be sent again.
     pub(super) fn doubt(&mut self, name: &Arc<str>) {
+        self.spell_out();
         let is_known = self.interest.names(name)
             || self.apart.contains_key(name)
             || self.base.as_ref().is_some_and(|base| base.contains_key(name));
@@ -208,6 +254,17 @@ impl Holdings {
     /// Looks at what has changed since the last look.
     pub(super) fn look(&mut self, offer: Offer) {
         let newest = offer.newest();
+        let begins = self.base.is_none()
+            && self.interest.is_wildcard()
+            && self.apart.is_empty()
+            && offer.is_newest();
+        if begins || self.beginner == Some(Beginner::Waits) {
+            (self.base, self.beginner) = (Some(newest.clone()), Some(Beginner::Waits));
+            return;
+        }
+        if self.base.as_ref().is_some_and(|base| !base.is_same(newest)) {
+            self.spell_out();
+        }
         match self.base.replace(newest.clone()) {
             Some(base) if base.is_same(newest) => return,
             Some(base) => {
@@ -250,6 +307,7 @@ impl Holdings {
     /// Takes the answer to all that was told: `hear` notes what the client holds now, from what it
     /// held and what it was told.
     pub(super) fn conclude(&mut self, mut hear: impl FnMut(&Arc<str>, &mut Held, Told)) {
+        self.spell_out();
         for (name, held) in &mut self.apart {
             if let Some(told) = held.told.take() {
                 hear(name, held, told);
@@ -260,24 +318,45 @@ impl Holdings {
 
     /// Whether the client holds some version of this resource.
     pub(super) fn holds(&self, name: &str) -> bool {
-        let of_base = || self.base.as_ref().is_some_and(|base| base.contains_key(name));
         let noted = self.apart.get(name).map(|held| held.version.is_some());
+        let of_base = || self.beginner.is_none() && self.has_base(name);
         self.interest.wants(name) && noted.unwrap_or_else(of_base)
+    }
+
+    fn has_base(&self, name: &str) -> bool {
+        self.base.as_ref().is_some_and(|base| base.contains_key(name))
     }
 
     /// Whether the client holds this resource, or will once it has read what was told.
     pub(super) fn may_hold(&self, name: &str) -> bool {
         let told = self.apart.get(name).and_then(|held| held.told.as_ref());
-        self.holds(name) || told.is_some_and(Option::is_some)
+        let with_all = || self.beginner == Some(Beginner::Told) && self.has_base(name);
+        self.holds(name) || told.is_some_and(Option::is_some) || with_all()
+    }
+
+    /// Whether the client holds anything, or will once it has read what was told.
+    pub(super) fn may_hold_any(&self) -> bool {
+        let of_base = || self.base.as_ref().is_some_and(|base| base.len() > self.apart.len());
+        self.beginner.map_or_else(of_base, |it| it == Beginner::Told)
+            || self.apart.values().any(|held| held.version.is_some() || held.is_told())
+    }
+
+    /// Whether the client holds nothing of this name, or asked for it again.
+    pub(super) fn is_in_doubt(&self, name: &str) -> bool {
+        !self.holds(name) || self.apart.get(name).is_some_and(|held| held.doubtful)
     }
 
     /// What is told and not answered, by name.
-    pub(super) fn told(&self) -> impl Iterator<Item = (&Arc<str>, &Told)> {
-        self.apart.iter().filter_map(|(name, held)| Some((name, held.told.as_ref()?)))
+    pub(super) fn told(&self) -> impl Iterator<Item = (&Arc<str>, Option<&Arc<str>>)> {
+        let all = self.base.as_ref().filter(|_| self.beginner == Some(Beginner::Told));
+        let all = all.into_iter().flatten().map(|(name, it)| (name, Some(&it.version)));
+        let noted = self.apart.iter();
+        noted.filter_map(|(name, held)| Some((name, held.told.as_ref()?.as_ref()))).chain(all)
     }
 
     /// All that is noted apart and wanted, by name.
     pub(super) fn apart_mut(&mut self) -> impl Iterator<Item = (&Arc<str>, &mut Held)> {
+        self.spell_out();
         self.apart.iter_mut().filter(|(_, held)| !held.unwanted)
     }
 
@@ -286,14 +365,17 @@ impl Holdings {
         &'a self,
         offer: Offer<'a>,
     ) -> impl Iterator<Item = (&'a Arc<str>, &'a Held, Option<&'a Arc<Resource>>)> {
+        let all = (self.beginner == Some(Beginner::Waits)).then(|| offer.newest().iter_shared());
+        let all = all.into_iter().flatten().map(|(name, it)| (name, &NOTHING, Some(it)));
         let mut offered = offer.walk();
         let looked_up = self.apart.iter().map(move |(name, held)| (name, held, offered.get(name)));
-        looked_up.filter(|(_, held, target)| held.differs(*target) && !held.unwanted)
+        all.chain(looked_up.filter(|(_, held, target)| held.differs(*target) && !held.unwanted))
     }
 
     /// The versions that the client holds, by name.
     pub(super) fn versions(&self) -> BTreeMap<String, String> {
-        let of_base = self.base.iter().flat_map(|base| base.iter());
+        let of_base = self.base.iter().filter(|_| self.beginner.is_none());
+        let of_base = of_base.flat_map(|base| base.iter());
         let of_base = of_base.map(|(name, resource)| (name, Some(&resource.version)));
         let noted = self.apart.iter().map(|(name, held)| (name, held.version.as_ref()));
         let held: BTreeMap<_, _> = of_base.chain(noted).collect();

@@ -1,8 +1,8 @@
 use super::*;
 use crate::envoy::Kind;
 use crate::xds::fixtures::world;
-use crate::xds::offer::Lingering;
 use crate::xds::snapshot::Snapshot;
+use crate::xds::stream::offer::Lingering;
 
 fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
@@ -65,6 +65,72 @@ fn who_follows_costs_no_note() {
         assert!(holdings.holds("a") && !holdings.holds("b"), "{wanted:?}");
         assert_eq!(holdings.holds("d"), wanted == ["*"]);
     }
+}
+
+/// One that asks for everything, and was told all of this.
+fn beginner(newest: &Snapshot) -> Holdings {
+    let mut holdings = wanting(&["*"]);
+    look(&mut holdings, newest);
+    let lingering = Lingering::default();
+    let all = holdings.differing(lingering.offer(Kind::Cluster, newest));
+    let all: Changes = all.map(|(name, _, to)| (Arc::clone(name), to.cloned())).collect();
+    assert!(holdings.tell_all(&all), "{holdings:?}");
+    holdings
+}
+
+fn told(holdings: &Holdings) -> Vec<(&str, Option<&str>)> {
+    holdings.told().map(|(name, version)| (&**name, version.map(|it| &**it))).collect()
+}
+
+#[test]
+fn who_begins_with_everything_costs_no_note() {
+    let (first, second) = (world("a/1/1 b/1/1"), world("a/2/1 c/1/1"));
+    let mut holdings = beginner(&first);
+    assert!(holdings.apart.is_empty(), "{holdings:?}");
+    assert_eq!(told(&holdings), [("a", Some("1")), ("b", Some("1"))]);
+    assert!(!holdings.holds("a") && holdings.may_hold("a") && !holdings.may_hold("c"));
+    assert!(holdings.may_hold_any() && holdings.versions().is_empty());
+    assert!(holdings.accept_all() && !holdings.accept_all());
+    assert!(holdings.apart.is_empty() && holdings.holds("a") && holdings.holds("b"));
+    look(&mut holdings, &second);
+    assert_eq!(differing(&holdings, &second), ["a", "b", "c"]);
+}
+
+#[test]
+fn what_changes_while_a_beginner_waits_is_told_at_once_and_while_it_reads_when_it_answered() {
+    let (first, second) = (world("a/1/1 b/1/1"), world("a/2/1 c/1/1"));
+    let mut waits = wanting(&["*"]);
+    look(&mut waits, &first);
+    look(&mut waits, &second);
+    assert_eq!(differing(&waits, &second), ["a", "c"]);
+
+    let mut reads = beginner(&first);
+    look(&mut reads, &second);
+    assert!(!reads.accept_all());
+    assert_eq!(told(&reads), [("a", Some("1")), ("b", Some("1"))]);
+    accept(&mut reads);
+    assert!(reads.holds("a") && reads.holds("b") && !reads.holds("c"));
+    assert_eq!(differing(&reads, &second), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_beginner_that_refuses_or_is_told_of_a_part_is_noted() {
+    let newest = world("a/1/1 b/1/1");
+    let mut refuses = beginner(&newest);
+    refuses.conclude(|_, held, _| held.doubtful = true);
+    assert_eq!(differing(&refuses, &newest), ["a", "b"]);
+    assert!(!refuses.holds("a") && !refuses.may_hold_any());
+
+    let mut partly = wanting(&["*"]);
+    look(&mut partly, &newest);
+    let first = newest.of(Kind::Cluster).iter_shared().take(1);
+    assert!(!partly.tell_all(&first.map(|(name, it)| (name.clone(), Some(it.clone()))).collect()));
+    for (_, held) in partly.apart_mut().take(1) {
+        held.told = Some(Some("1".into()));
+    }
+    accept(&mut partly);
+    assert!(partly.holds("a") && !partly.holds("b"));
+    assert_eq!(differing(&partly, &newest), ["b"]);
 }
 
 #[test]

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use super::holdings::{Held, Holdings, Widened};
 use super::interest::Silence;
-use super::message::{Names, Request, Response};
 use super::offer::{Changes, Offer};
 use super::rejected::{Rejected, Versions};
-use super::snapshot::{self, Set};
-use super::status::{Rejection, Status};
 use crate::envoy::{Kind, Resource};
+use crate::xds::message::{Names, Request, Response};
+use crate::xds::snapshot::{self, Set};
+use crate::xds::status::{Rejection, Status};
 
 /// One client's subscription of one type.
 #[derive(Debug)]
@@ -55,7 +55,9 @@ impl Subscription {
             (Names::Whole(_), true) => Telling::Whole,
             (Names::Whole(_), false) => Telling::Named,
         };
-        let silence = if whole { Silence::Everything } else { Silence::Nothing };
+        // Envoy asks for hosts without a name too, though by delta alone.
+        let everything = whole || kind == Kind::VirtualHost;
+        let silence = if everything { Silence::Everything } else { Silence::Nothing };
         let mut holdings = Holdings::default();
         let owed = match names {
             Names::Whole(names) => holdings.replace(names, silence) == Widened::ToEverything,
@@ -120,7 +122,9 @@ impl Subscription {
             self.status.rejected = Some(Rejection { version, message });
             return self.status.rejected.clone();
         }
-        self.holdings.conclude(|_, held, told| held.version = told);
+        if !self.holdings.accept_all() {
+            self.holdings.conclude(|_, held, told| held.version = told);
+        }
         self.status.acknowledged = Some(version);
         if self.rejected.is_empty() {
             self.status.rejected = None;
@@ -176,6 +180,21 @@ impl Subscription {
         self.holdings.interest().wants(name)
     }
 
+    /// Whether the client asks for this very name.
+    pub(super) fn names(&self, name: &str) -> bool {
+        self.holdings.interest().names(name)
+    }
+
+    /// Whether the client holds any resource, or will once it has read what was sent.
+    pub(super) fn may_hold_any(&self) -> bool {
+        self.holdings.may_hold_any()
+    }
+
+    /// Whether the client holds no version of this resource, or asked for it again.
+    pub(super) fn is_in_doubt(&self, name: &str) -> bool {
+        self.holdings.is_in_doubt(name)
+    }
+
     /// Whether a response waits for its answer.
     pub(super) fn is_waiting(&self) -> bool {
         self.outstanding.is_some()
@@ -204,8 +223,12 @@ impl Subscription {
             refused.clear();
         }
         let accepted = match self.kind {
-            Kind::Listener | Kind::Routes => self.holdings.versions(),
-            Kind::Cluster | Kind::Endpoints | Kind::Secret | Kind::Extension => BTreeMap::new(),
+            Kind::Listener | Kind::Routes | Kind::WholeRoutes => self.holdings.versions(),
+            Kind::Cluster
+            | Kind::Endpoints
+            | Kind::Secret
+            | Kind::Extension
+            | Kind::VirtualHost => BTreeMap::new(),
         };
         Status { refused, accepted, ..self.status.clone() }
     }
@@ -250,16 +273,20 @@ impl Subscription {
 
     /// Whether there is news beyond the response that waits for its answer.
     pub(super) fn is_overtaken(&self, offer: Offer) -> bool {
-        let has_changed =
-            |(name, told): (&Arc<str>, &Option<Arc<str>>)| offer.version(name) != told.as_deref();
+        let has_changed = |(name, told): (&Arc<str>, Option<&Arc<str>>)| {
+            offer.version(name) != told.map(|version| &**version)
+        };
         self.is_waiting()
             && (self.holdings.told().any(has_changed)
                 || self.due(offer).any(|(_, held, _)| !held.is_told()))
     }
 
-    /// Whether the client has acknowledged all that is offered.
-    pub(super) fn is_current(&self, offer: Offer) -> bool {
-        !self.is_waiting() && self.rejected.is_empty() && self.due(offer).next().is_none()
+    /// Whether the client has acknowledged all that is offered, but for changes whose turn it is not:
+    /// of a name to something that is there, or is gone.
+    pub(super) fn is_current(&self, offer: Offer, is_turn: impl Fn(&str, bool) -> bool) -> bool {
+        let mut due = self.due(offer);
+        let has_all = !due.any(|(name, _, target)| is_turn(name, target.is_some()));
+        !self.is_waiting() && self.rejected.is_empty() && has_all
     }
 
     /// What the client is to be told: where what it holds is not what is offered, but not what it
@@ -292,7 +319,33 @@ impl Subscription {
         nonce: String,
     ) -> Response {
         let is_whole = self.telling == Telling::Whole;
-        let (mut resources, mut removed) = (Vec::new(), Vec::new());
+        let mut removed = Vec::new();
+        let mut resources = if self.holdings.tell_all(&changes) {
+            changes.into_iter().filter_map(|(_, to)| to).collect()
+        } else {
+            self.note_told(changes, offer, &mut removed)
+        };
+        let mut version = newest.to_owned();
+        if is_whole {
+            let all = offer.iter().filter(|resource| self.wants(&resource.name));
+            resources = all.cloned().collect();
+            version = snapshot::version(resources.iter());
+        }
+        self.owed = false;
+        self.last_nonce.clone_from(&nonce);
+        self.outstanding = Some(version.clone());
+        Response { kind: self.kind, nonce, version, resources, removed }
+    }
+
+    /// Notes that changes are told. Returns the resources that there are, and tells which are gone.
+    fn note_told(
+        &mut self,
+        changes: Changes,
+        offer: Offer,
+        removed: &mut Vec<String>,
+    ) -> Vec<Arc<Resource>> {
+        let is_whole = self.telling == Telling::Whole;
+        let mut resources = Vec::new();
         let (mut changes, mut offered) = (changes.into_iter().peekable(), offer.walk());
         for (name, held) in self.holdings.apart_mut() {
             let target = match changes.next_if(|(changed, _)| changed == name) {
@@ -307,19 +360,11 @@ impl Subscription {
             held.told = Some(target.as_ref().map(|resource| Arc::clone(&resource.version)));
             held.doubtful = false;
             match target {
-                _ if is_whole => {}
                 Some(resource) => resources.push(resource),
+                None if is_whole => {}
                 None => removed.push(name.to_string()),
             }
         }
-        let mut version = newest.to_owned();
-        if is_whole {
-            resources.extend(offer.iter().filter(|resource| self.wants(&resource.name)).cloned());
-            version = snapshot::version(resources.iter());
-        }
-        self.owed = false;
-        self.last_nonce.clone_from(&nonce);
-        self.outstanding = Some(version.clone());
-        Response { kind: self.kind, nonce, version, resources, removed }
+        resources
     }
 }

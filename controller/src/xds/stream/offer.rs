@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::snapshot::{Set, Snapshot};
 use crate::envoy::{Kind, Resource};
 use crate::persistent;
+use crate::xds::snapshot::{Set, Snapshot};
 
 /// What a stream offers its client of one type.
 #[derive(Debug, Clone, Copy)]
@@ -108,7 +108,12 @@ impl Lingering {
         let lingering = match kind {
             Kind::Cluster => Some(&self.clusters),
             Kind::Endpoints => Some(&self.endpoints),
-            Kind::Secret | Kind::Extension | Kind::Listener | Kind::Routes => None,
+            Kind::Secret
+            | Kind::Extension
+            | Kind::Listener
+            | Kind::Routes
+            | Kind::VirtualHost
+            | Kind::WholeRoutes => None,
         };
         Offer { newest: newest.of(kind), lingering }
     }
