@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 
 use envoy_types::pb::envoy::config::core::v3::Node;
-use envoy_types::pb::envoy::config::route::v3::VirtualHost;
+use envoy_types::pb::envoy::config::route::v3::{RouteConfiguration, VirtualHost};
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use envoy_types::pb::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource as Told,
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+    Resource as Told,
 };
 use envoy_types::pb::google::rpc;
 use prost::Message as _;
@@ -90,6 +91,12 @@ impl Controller {
         (running.clone(), tokio::spawn(follow(self.address, refuses, running)))
     }
 
+    /// Connects an Envoy that follows HTTP routes by state of the world.
+    fn connect_whole(&self, refuses: Refuses) -> (Running, JoinHandle<()>) {
+        let running = Running::default();
+        (running.clone(), tokio::spawn(follow_whole(self.address, refuses, running)))
+    }
+
     /// Waits until what became of a service is so.
     async fn until(&mut self, name: &str, is_so: impl Fn(&Outcome) -> bool) {
         let id = ServiceId::new(format!("id-{name}"));
@@ -117,7 +124,7 @@ async fn follow(address: SocketAddr, refuses: Refuses, running: Running) {
     let kinds = [Kind::Cluster, Kind::Endpoints, Kind::Listener, Kind::Routes, Kind::VirtualHost];
     for kind in kinds {
         let asked = DeltaDiscoveryRequest {
-            node: Some(Node { id: "e".into(), cluster: "default".into(), ..Node::default() }),
+            node: Some(node()),
             type_url: kind.type_url(),
             resource_names_subscribe: vec!["*".into()],
             ..Default::default()
@@ -130,11 +137,7 @@ async fn follow(address: SocketAddr, refuses: Refuses, running: Running) {
         let DeltaDiscoveryResponse { type_url, nonce, resources, removed_resources, .. } = response;
         let kind = Kind::of_type_url(&type_url).unwrap();
         let bad = resources.iter().find(|it| refuses(kind, it));
-        let error_detail = bad.map(|it| rpc::Status {
-            code: 13,
-            message: format!("{} is unbearable", it.name),
-            details: vec![],
-        });
+        let error_detail = bad.map(refusal);
         if error_detail.is_none() {
             let mut running = running.lock().unwrap();
             removed_resources.into_iter().for_each(|name| drop(running.remove(&(kind, name))));
@@ -152,18 +155,74 @@ async fn follow(address: SocketAddr, refuses: Refuses, running: Running) {
     }
 }
 
-fn domains(told: &Told) -> BTreeSet<String> {
-    let host = told.resource.as_ref().map(|any| VirtualHost::decode(&*any.value).unwrap());
-    let domains = host.into_iter().flat_map(|host| host.domains);
-    domains.filter(|domain| domain != "*").collect()
+/// The same by state of the world.
+async fn follow_whole(address: SocketAddr, refuses: Refuses, running: Running) {
+    let (requests, outgoing) = tokio::sync::mpsc::unbounded_channel();
+    let mut client =
+        AggregatedDiscoveryServiceClient::connect(format!("http://{address}")).await.unwrap();
+    let asked = |kind: Kind| DiscoveryRequest {
+        node: Some(node()),
+        type_url: kind.type_url(),
+        resource_names: (kind == Kind::WholeRoutes)
+            .then(|| "http".to_owned())
+            .into_iter()
+            .collect(),
+        ..Default::default()
+    };
+    for kind in [Kind::Cluster, Kind::Listener, Kind::WholeRoutes] {
+        requests.send(asked(kind)).unwrap();
+    }
+    let outgoing = UnboundedReceiverStream::new(outgoing);
+    let mut told = client.stream_aggregated_resources(outgoing).await.unwrap().into_inner();
+    while let Ok(Some(response)) = told.message().await {
+        let DiscoveryResponse { type_url, nonce, resources, version_info, .. } = response;
+        let kind = Kind::of_type_url(&type_url).and_then(Kind::in_state_of_the_world).unwrap();
+        let named = |(number, any)| Told {
+            name: format!("number {number}"),
+            resource: Some(any),
+            ..Told::default()
+        };
+        let resources: Vec<Told> = resources.into_iter().enumerate().map(named).collect();
+        let error_detail = resources.iter().find(|it| refuses(kind, it)).map(refusal);
+        if error_detail.is_none() {
+            let mut running = running.lock().unwrap();
+            running.retain(|(of, _), _| *of != kind);
+            running.extend(resources.into_iter().map(|it| ((kind, it.name.clone()), it)));
+        }
+        let answer =
+            DiscoveryRequest { response_nonce: nonce, version_info, error_detail, ..asked(kind) };
+        if requests.send(answer).is_err() {
+            return;
+        }
+    }
+}
+
+fn node() -> Node {
+    Node { id: "e".into(), cluster: "default".into(), ..Node::default() }
+}
+
+fn refusal(bad: &Told) -> rpc::Status {
+    let message = format!("{} is unbearable", bad.name);
+    rpc::Status { code: 13, message, details: vec![] }
+}
+
+/// The domains of a host, or of routes with their hosts.
+fn domains(kind: Kind, told: &Told) -> BTreeSet<String> {
+    let body = told.resource.as_ref().map(|any| &*any.value).unwrap_or_default();
+    let hosts = match kind {
+        Kind::VirtualHost => vec![VirtualHost::decode(body).unwrap()],
+        Kind::WholeRoutes => RouteConfiguration::decode(body).unwrap().virtual_hosts,
+        _ => vec![],
+    };
+    hosts.into_iter().flat_map(|host| host.domains).filter(|domain| domain != "*").collect()
 }
 
 /// Waits until an Envoy routes these hosts and no other.
 async fn until_routed(running: &Running, hosts: &[&str]) {
     let routed = || {
         let running = running.lock().unwrap();
-        let routes = running.iter().filter(|((kind, _), _)| *kind == Kind::VirtualHost);
-        routes.flat_map(|(_, told)| domains(told)).collect::<BTreeSet<_>>()
+        let all = running.iter();
+        all.flat_map(|((kind, _), told)| domains(*kind, told)).collect::<BTreeSet<_>>()
     };
     let reached = timeout(DEADLINE, async {
         while !routed().iter().eq(hosts) {
@@ -190,12 +249,11 @@ fn of(names: &[&str]) -> Swarm {
     names.iter().map(served).fold(a_swarm(), Swarm::service)
 }
 
-#[tokio::test]
-async fn a_service_whose_routes_are_refused_is_left_out_until_it_changes() {
+/// A Swarm with one service whose host is refused, beside others that are not.
+async fn with_a_bad_host(connect: impl Fn(&Controller) -> (Running, JoinHandle<()>)) {
     let good = ["a", "b", "c", "d", "e"];
     let mut controller = Controller::start(&of(&good)).await;
-    let (running, _envoy) = controller
-        .connect(|kind, told| kind == Kind::VirtualHost && domains(told).contains("bad.local"));
+    let (running, _envoy) = connect(&controller);
     let hosts = ["a.local", "b.local", "c.local", "d.local", "e.local"];
     until_routed(&running, &hosts).await;
 
@@ -212,6 +270,17 @@ async fn a_service_whose_routes_are_refused_is_left_out_until_it_changes() {
     controller.until("bad", is_fine).await;
     let all = ["a.local", "b.local", "b2.local", "c.local", "d.local", "e.local", "f.local"];
     until_routed(&running, &all).await;
+}
+
+#[tokio::test]
+async fn a_service_whose_routes_are_refused_is_left_out_until_it_changes() {
+    with_a_bad_host(|it| it.connect_whole(|kind, told| domains(kind, told).contains("bad.local")))
+        .await;
+}
+
+#[tokio::test]
+async fn a_service_whose_host_is_refused_is_told_and_no_other_waits() {
+    with_a_bad_host(|it| it.connect(|kind, told| domains(kind, told).contains("bad.local"))).await;
 }
 
 #[tokio::test]
