@@ -10,6 +10,7 @@ mod client;
 mod figure;
 mod picture;
 mod pipeline;
+mod reading;
 mod rig;
 mod settings;
 mod socket;

@@ -1,12 +1,11 @@
 //! A route configuration with its hosts, put together when somebody asks for it: only state of the
 //! world does, which cannot be told of one host.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use prost::Message as _;
 
-use super::body::Body;
 use super::digest::Digest;
 use super::resource::{Kind, Resource, members};
 use crate::persistent::Map;
@@ -15,48 +14,28 @@ use crate::protobuf;
 /// The field of a route configuration.
 const VIRTUAL_HOSTS: u32 = 2;
 
-/// A route configuration, and the hosts of all of them.
-#[derive(Debug)]
-pub(super) struct Assembly {
-    /// What stands before the hosts, and what behind them: so the bytes are those of the whole message.
-    first: Vec<u8>,
-    rest: Vec<u8>,
-    hosts: Map<Arc<str>, Resource>,
-    body: OnceLock<Body>,
-}
-
-impl Assembly {
-    /// What comes of a configuration without hosts, and of those hosts that belong to it.
-    pub(super) fn new(configuration: &RouteConfiguration, hosts: &Map<Arc<str>, Resource>) -> Self {
-        let first = RouteConfiguration {
-            name: configuration.name.clone(),
-            ..RouteConfiguration::default()
-        };
-        let rest = RouteConfiguration { name: String::new(), ..configuration.clone() };
-        Self {
-            first: first.encode_to_vec(),
-            rest: rest.encode_to_vec(),
-            hosts: hosts.clone(),
-            body: OnceLock::new(),
+/// What comes of a configuration without hosts, and of those hosts that belong to it; what these add up
+/// to is `digest`. The resource names what its hosts name, and they are there too.
+pub(super) fn whole(
+    configuration: &RouteConfiguration,
+    hosts: &Map<Arc<str>, Resource>,
+    digest: Digest,
+) -> Resource {
+    let name = configuration.name.clone();
+    // The hosts go between these, so that the bytes are those of the whole message.
+    let first = RouteConfiguration { name: name.clone(), ..RouteConfiguration::default() };
+    let rest = RouteConfiguration { name: String::new(), ..configuration.clone() };
+    let [first, rest] = [first, rest].map(|it| it.encode_to_vec());
+    let version = digest.with(Some(Digest::of(&[&first, &rest])), None).to_string();
+    let (hosts, routes) = (hosts.clone(), name.clone());
+    Resource::later(Kind::WholeRoutes, &name, &version, move || {
+        let mut message = first.clone();
+        for host in members(&hosts, &routes) {
+            protobuf::put(VIRTUAL_HOSTS, host.body().message(), &mut message);
         }
-    }
-
-    /// A hash of all but the hosts.
-    pub(super) fn digest(&self) -> Digest {
-        Digest::of(&[&self.first, &self.rest])
-    }
-
-    /// It on the wire, under the configuration's name.
-    pub(super) fn body(&self, name: &str, version: &str) -> &Body {
-        self.body.get_or_init(|| {
-            let mut message = self.first.clone();
-            for host in members(&self.hosts, name) {
-                protobuf::put(VIRTUAL_HOSTS, host.body().message(), &mut message);
-            }
-            message.extend_from_slice(&self.rest);
-            Body::new(&Kind::WholeRoutes.type_url(), name, version, &message)
-        })
-    }
+        message.extend_from_slice(&rest);
+        message
+    })
 }
 
 #[cfg(test)]
@@ -85,10 +64,10 @@ mod tests {
                 validate_clusters: Some(BoolValue { value: true }),
                 ..RouteConfiguration::default()
             };
-            let assembly = Assembly::new(&configuration, &all.clone().into());
+            let resource = whole(&configuration, &all.clone().into(), Digest::default());
             let virtual_hosts = own.iter().map(|name| host(name)).collect();
             let whole = RouteConfiguration { virtual_hosts, ..configuration };
-            assert_eq!(assembly.body(name, "1").message(), whole.encode_to_vec(), "{name}");
+            assert_eq!(resource.body().message(), whole.encode_to_vec(), "{name}");
         }
     }
 }

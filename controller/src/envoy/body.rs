@@ -1,6 +1,7 @@
 //! A resource on the wire, encoded once for all who get it.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use prost::bytes::Bytes;
 
@@ -54,6 +55,30 @@ impl Body {
     /// The encoded message itself.
     pub fn message(&self) -> &[u8] {
         self.any.get(self.message..).unwrap_or_default()
+    }
+}
+
+/// A body that is made when it is first asked for.
+pub(super) struct Later {
+    message: Box<dyn Fn() -> Vec<u8> + Send + Sync>,
+    body: OnceLock<Body>,
+}
+
+impl Later {
+    /// Of the message that comes of this.
+    pub(super) fn new(message: impl Fn() -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self { message: Box::new(message), body: OnceLock::new() }
+    }
+
+    /// The body, in the envelopes of this type, name and version.
+    pub(super) fn body(&self, type_url: &str, name: &str, version: &str) -> &Body {
+        self.body.get_or_init(|| Body::new(type_url, name, version, &(self.message)()))
+    }
+}
+
+impl fmt::Debug for Later {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Later({:?})", self.body.get())
     }
 }
 

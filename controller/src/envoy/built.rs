@@ -10,14 +10,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::assembly::Assembly;
 use super::chain::{Chain, End};
 use super::digest::Digest;
 use super::resource::collection;
 use super::route::{self, Encoded, name_within};
 use super::virtual_host::{nobody, virtual_host};
 use super::{
-    Kind, Resource, Resources, Settings, chain, cluster, endpoint, extension, listener, tls,
+    Kind, Resource, Resources, Settings, assembly, chain, cluster, endpoint, extension, listener,
+    tls,
 };
 use crate::labels::{Host, Scheme};
 use crate::persistent::{Change, Map};
@@ -155,7 +155,7 @@ impl Built {
             let name = configuration.name.clone();
             let hosts = self.digests.get(&name).copied().unwrap_or_default();
             let all = self.resources.of(Kind::VirtualHost);
-            whole.push(Resource::whole_routes(&name, Assembly::new(&configuration, all), hosts));
+            whole.push(assembly::whole(&configuration, all, hosts));
             apart.push(route::of_hosts_apart(configuration));
         }
         self.resources.replace(Kind::Routes, apart, &[]);

@@ -10,8 +10,7 @@ use envoy_types::pb::envoy::config::route::v3::{RouteConfiguration, VirtualHost}
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
 use prost::{DecodeError, Message, Name};
 
-use super::assembly::Assembly;
-use super::body::Body;
+use super::body::{Body, Later};
 use super::digest::Digest;
 use super::references::{self, References};
 use crate::persistent::Map;
@@ -132,8 +131,8 @@ pub struct Resource {
 /// What a resource holds.
 #[derive(Debug, Clone)]
 enum Content {
-    Message(Body),
-    Assembly(Arc<Assembly>),
+    Now(Body),
+    Later(Arc<Later>),
 }
 
 impl Resource {
@@ -163,27 +162,26 @@ impl Resource {
     }
 
     fn assembled(kind: Kind, name: &str, version: &str, message: &[u8], names: References) -> Self {
-        let content = Content::Message(Body::new(&kind.type_url(), name, version, message));
+        let content = Content::Now(Body::new(&kind.type_url(), name, version, message));
         Self { kind, name: name.into(), version: version.into(), names: Arc::new(names), content }
     }
 
-    /// A route configuration with its hosts, whose digests add up to `hosts`. It names what these name.
-    pub(super) fn whole_routes(name: &str, assembly: Assembly, hosts: Digest) -> Self {
-        let version = hosts.with(Some(assembly.digest()), None).to_string();
-        Self {
-            kind: Kind::WholeRoutes,
-            name: name.into(),
-            version: version.into(),
-            names: Arc::default(),
-            content: Content::Assembly(Arc::new(assembly)),
-        }
+    /// A resource whose message is made when it is first asked for. It names nothing.
+    pub(super) fn later(
+        kind: Kind,
+        name: &str,
+        version: &str,
+        message: impl Fn() -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        let content = Content::Later(Arc::new(Later::new(message)));
+        Self { kind, name: name.into(), version: version.into(), names: Arc::default(), content }
     }
 
     /// It on the wire.
     pub fn body(&self) -> &Body {
         match &self.content {
-            Content::Message(body) => body,
-            Content::Assembly(assembly) => assembly.body(&self.name, &self.version),
+            Content::Now(body) => body,
+            Content::Later(later) => later.body(&self.kind.type_url(), &self.name, &self.version),
         }
     }
 

@@ -1,19 +1,26 @@
 //! A light xDS client: it follows clusters, endpoints, listeners, routes and hosts by delta, as Envoy does,
-//! acknowledges all that it hears, and looks at nothing but names.
+//! acknowledges all that it hears, and looks at nothing but names, while they come: it holds no response
+//! as a whole.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use hyper::http::uri::PathAndQuery;
+use futures::StreamExt as _;
+use http_body_util::StreamBody;
+use hyper::Request;
+use hyper::body::Frame;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
-use prost::bytes::{Buf as _, Bytes};
+use prost::bytes::{BufMut as _, Bytes, BytesMut};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::codec::{Codec, DecodeBuf, Decoder};
-use tonic::transport::Endpoint;
-use tonic::{Request, Status};
-use tonic_prost::ProstEncoder;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::reading::{Reading, Told};
 
 const METHOD: &str =
     "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
@@ -70,8 +77,8 @@ struct Ask {
     subscribe: Vec<Bytes>,
     #[prost(bytes = "bytes", repeated, tag = "4")]
     unsubscribe: Vec<Bytes>,
-    #[prost(string, tag = "6")]
-    nonce: String,
+    #[prost(bytes = "bytes", tag = "6")]
+    nonce: Bytes,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -82,53 +89,39 @@ struct Node {
     cluster: String,
 }
 
-/// `DeltaDiscoveryResponse`, as far as it is looked at.
-#[derive(Clone, PartialEq, prost::Message)]
-struct Told {
-    #[prost(message, repeated, tag = "2")]
-    resources: Vec<Named>,
-    #[prost(string, tag = "4")]
-    type_url: String,
-    #[prost(string, tag = "5")]
-    nonce: String,
-    #[prost(bytes = "bytes", repeated, tag = "6")]
-    removed: Vec<Bytes>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Named {
-    #[prost(bytes = "bytes", tag = "3")]
-    name: Bytes,
-}
-
 /// Follows a controller until its stream ends, and tells each response.
 pub(super) async fn follow(
     controller: SocketAddr,
     client: usize,
     heard: UnboundedSender<Heard>,
 ) -> anyhow::Result<()> {
-    let channel = Endpoint::from_shared(format!("http://{controller}"))?.connect().await?;
-    let mut grpc = tonic::client::Grpc::new(channel).max_decoding_message_size(1024 * 1024 * 1024);
-    grpc.ready().await?;
+    let socket = TcpStream::connect(controller).await?;
+    socket.set_nodelay(true)?;
+    let connection = http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await?;
+    let (mut sender, connection) = connection;
+    let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
     let (ask, asked) = tokio::sync::mpsc::unbounded_channel();
     let node = Node { id: format!("light-{client}"), cluster: "default".to_owned() };
     for kind in [Kind::Clusters, Kind::Listeners] {
         let (node, type_url) = (Some(node.clone()), kind.url().to_owned());
         ask.send(Ask { node, type_url, ..Ask::default() })?;
     }
-    let path = PathAndQuery::from_static(METHOD);
-    let request = Request::new(UnboundedReceiverStream::new(asked));
-    let mut answers = grpc.streaming(request, path, Light).await?.into_inner();
-    while let Some((bytes, told)) = answers.message().await? {
+    let asked = UnboundedReceiverStream::new(asked);
+    let asked = asked.map(|ask| Ok::<_, Infallible>(Frame::data(message(&ask))));
+    let request = Request::post(format!("http://{controller}{METHOD}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(StreamBody::new(asked))?;
+    let answer = sender.send_request(request).await?;
+    let mut answers = Reading::of(answer.into_body());
+    while let Some(Told { names, removed, type_url, nonce, bytes }) = answers.message().await? {
         let at = Instant::now();
-        let Told { resources, type_url, nonce, removed } = told;
-        let kind = Kind::ALL.into_iter().find(|kind| kind.url() == type_url);
+        let kind = Kind::ALL.into_iter().find(|kind| kind.url().as_bytes() == &*type_url);
         let kind = kind.context("a response of a type that was not asked for")?;
-        let told = Heard { client, kind, resources: resources.len(), bytes, at };
+        let told = Heard { client, kind, resources: names.len(), bytes, at };
         if heard.send(told).is_err() {
             return Ok(());
         }
-        let names = resources.into_iter().map(|resource| resource.name).collect();
         let wanted = match kind {
             Kind::Clusters => Some((Kind::Endpoints, names, removed)),
             Kind::Listeners => Some((Kind::Routes, vec!["http".into()], Vec::new())),
@@ -140,37 +133,17 @@ pub(super) async fn follow(
             let type_url = kind.url().to_owned();
             ask.send(Ask { type_url, subscribe, unsubscribe, ..Ask::default() })?;
         }
-        ask.send(Ask { type_url, nonce, ..Ask::default() })?;
+        ask.send(Ask { type_url: kind.url().to_owned(), nonce, ..Ask::default() })?;
     }
     Ok(())
 }
 
-/// Requests as they are; of responses the names, and how long they were.
-#[derive(Debug, Clone, Copy)]
-struct Light;
-
-impl Codec for Light {
-    type Encode = Ask;
-    type Decode = (usize, Told);
-    type Encoder = ProstEncoder<Ask>;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self::Encoder {
-        ProstEncoder::new(Default::default())
-    }
-
-    fn decoder(&mut self) -> Self {
-        *self
-    }
-}
-
-impl Decoder for Light {
-    type Item = (usize, Told);
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
-        let bytes = buffer.remaining();
-        let told = Told::decode(buffer).map_err(|error| Status::internal(error.to_string()))?;
-        Ok(Some((bytes, told)))
-    }
+/// A gRPC message, which is not compressed.
+fn message(ask: &Ask) -> Bytes {
+    let length = ask.encoded_len();
+    let mut bytes = BytesMut::with_capacity(5 + length);
+    bytes.put_u8(0);
+    bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    bytes.put(&*ask.encode_to_vec());
+    bytes.freeze()
 }
