@@ -33,6 +33,8 @@ pub(super) struct Reader<'a> {
     secret_oddities: Vec<Oddity>,
     /// Targets of services that no network had when the networks were last read.
     unknown: BTreeSet<String>,
+    /// The last read was given up: what it had taken is not in the picture.
+    unfinished: bool,
     /// The events that networks, nodes and secrets are as new as, and when they were read.
     fresh: Option<(Heard, Instant)>,
     picture: Arc<Picture>,
@@ -61,14 +63,17 @@ impl<'a> Reader<'a> {
             unread: None,
             secret_oddities: Vec::new(),
             unknown: BTreeSet::new(),
+            unfinished: false,
             fresh: None,
             picture: Arc::default(),
         }
     }
 
     /// Reads a complete picture, or fails as a whole. The same `Arc` again means that nothing has
-    /// changed. `heard` is what the event stream had told before this read.
+    /// changed. `heard` is what the event stream had told before this read. It may be given up, and
+    /// another one begun.
     pub(super) async fn read(&mut self, heard: &Heard) -> Result<Arc<Picture>, CallError> {
+        let was_given_up = std::mem::replace(&mut self.unfinished, true);
         let (mut services, mut tasks) = (self.services.again(), self.tasks.again());
         let mut names = Names::default();
         let held = &self.held.tasks;
@@ -89,7 +94,8 @@ impl<'a> Reader<'a> {
         let (services, tasks) = (self.services.adopt(services), self.tasks.adopt(tasks));
         self.held = Arc::default();
         let others = self.read_others(heard).await?;
-        if [services, tasks, others] == [Change::Same; 3] {
+        if [services, tasks, others] == [Change::Same; 3] && !was_given_up {
+            self.unfinished = false;
             return Ok(Arc::clone(&self.picture));
         }
         let (mut services, mut unknown) = convert::resolve(self.drafts(), &self.networks);
@@ -106,6 +112,7 @@ impl<'a> Reader<'a> {
         let (networks, nodes) = (self.networks.clone(), self.nodes.clone());
         let secrets = self.secrets.clone();
         self.picture = Arc::new(Picture { services, tasks, networks, nodes, secrets });
+        self.unfinished = false;
         Ok(Arc::clone(&self.picture))
     }
 

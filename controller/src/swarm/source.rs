@@ -114,34 +114,28 @@ impl Source {
         loop {
             let address = self.settings.docker.clone();
             let connecting = Docker::connect(&address, self.settings.timeout);
-            let failed = match self.meanwhile(connecting).await {
+            let error = match self.meanwhile(connecting).await {
                 Ok(docker) => self.follow_one(&docker).await,
-                Err(error) => Some(error),
+                Err(error) => error,
             };
-            let Some(error) = failed else { continue };
             self.fail(&error);
             let pause = pace::retry(pace::Failed::Read, self.failures, pace::jitter());
             self.meanwhile(tokio::time::sleep(pause)).await;
         }
     }
 
-    /// Follows until a read fails, or hangs and may be made anew at once (none).
-    async fn follow_one(&mut self, docker: &Docker) -> Option<CallError> {
+    async fn follow_one(&mut self, docker: &Docker) -> CallError {
         self.health.send_modify(|health| health.api_version = Some(docker.version()));
         let heard = watch::Sender::new(Heard::default());
         let triggers = heard.subscribe();
         tokio::select! {
             never = events::follow(docker, &heard) => match never {},
-            failed = self.read_on(docker, triggers) => failed,
+            error = self.read_on(docker, triggers) => error,
         }
     }
 
-    /// Reads until a read fails or hangs (none).
-    async fn read_on(
-        &mut self,
-        docker: &Docker,
-        mut heard: watch::Receiver<Heard>,
-    ) -> Option<CallError> {
+    /// Reads until a read fails.
+    async fn read_on(&mut self, docker: &Docker, mut heard: watch::Receiver<Heard>) -> CallError {
         let held = self.belief.held().map(|(picture, _)| Arc::clone(picture)).unwrap_or_default();
         let mut reader = Reader::new(docker, self.settings.secrets, held);
         let mut seen = (Arc::<Picture>::default(), Activity::Still);
@@ -159,10 +153,10 @@ impl Source {
             let read = unless_stalled(read, last_took, || docker.answers());
             let picture = match self.meanwhile(read).await {
                 Some(Ok(picture)) => picture,
-                Some(Err(error)) => return Some(error),
+                Some(Err(error)) => return error,
                 None => {
                     self.hung = true;
-                    return None;
+                    continue;
                 }
             };
             let took = began.elapsed();
