@@ -93,8 +93,8 @@ impl Kind {
     }
 }
 
-/// The collection that a resource of a kind belongs to, by its name: that is asked for in place of the
-/// resource. Envoy calls it its namespace.
+/// The collection that a resource of a kind belongs to, by its name: a host's routes. Envoy calls it its
+/// namespace, and looks for it from the right, as routes may have slashes in their names.
 pub fn collection(kind: Kind, name: &str) -> Option<&str> {
     let named = (kind == Kind::VirtualHost).then(|| name.rsplit_once('/'))?;
     named.map(|(collection, _)| collection)

@@ -109,7 +109,7 @@ pub(super) fn configuration(
     }
 }
 
-/// A route configuration whose hosts are asked for by its name.
+/// A route configuration whose hosts are told apart from it.
 pub(super) fn of_hosts_apart(configuration: route::RouteConfiguration) -> Resource {
     let vhds = Some(route::Vhds { config_source: Some(over_ads()) });
     let name = configuration.name.clone();

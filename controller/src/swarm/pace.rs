@@ -16,7 +16,7 @@ const ECHO: Duration = Duration::from_secs(30);
 const SHARES: (u32, u32) = (4, 10);
 
 /// The first pause after a failure.
-pub(super) const RETRY: Duration = Duration::from_millis(250);
+const RETRY: Duration = Duration::from_millis(250);
 
 /// Whether tasks are likely to change soon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

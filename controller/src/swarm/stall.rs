@@ -9,10 +9,11 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::time::{sleep, timeout};
 
-use super::pace;
-
 /// How long an answer may take without a doubt, where reads are quicker than this.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// Between two questions.
+const INTERVAL: Duration = Duration::from_millis(250);
 
 /// So many times what the last read took, the next may take without a doubt.
 const PATIENCE: u32 = 4;
@@ -34,7 +35,7 @@ pub(super) async fn unless_stalled<T, A: Future<Output = bool>>(
     let mut asked = FuturesUnordered::new();
     loop {
         asked.push(ask());
-        let soon = sleep(pace::RETRY);
+        let soon = sleep(INTERVAL);
         tokio::pin!(soon);
         loop {
             tokio::select! {

@@ -106,9 +106,8 @@ impl Snapshot {
             for change in self.of(kind).changes(resources.of(kind)) {
                 let [after, before] = [change.after, change.before];
                 digest = digest.with(after.map(Resource::digest), before.map(Resource::digest));
-                let names = |resource: &Resource| Arc::clone(&resource.names);
-                match (before.map(names), after) {
-                    (Some(before), Some(after)) if before == after.names => {}
+                match (before, after) {
+                    (Some(before), Some(after)) if before.names == after.names => {}
                     // Endpoints may have lost their cluster.
                     (Some(_), Some(_)) if kind == Kind::Cluster => is_any_gone = true,
                     (_, Some(after)) => came.push(after),

@@ -284,9 +284,9 @@ impl Subscription {
     /// Whether the client has acknowledged all that is offered, but for changes whose turn it is not:
     /// of a name to something that is there, or is gone.
     pub(super) fn is_current(&self, offer: Offer, is_turn: impl Fn(&str, bool) -> bool) -> bool {
-        let mut due = self.due(offer);
-        let has_all = !due.any(|(name, _, target)| is_turn(name, target.is_some()));
-        !self.is_waiting() && self.rejected.is_empty() && has_all
+        !self.is_waiting()
+            && self.rejected.is_empty()
+            && !self.due(offer).any(|(name, _, target)| is_turn(name, target.is_some()))
     }
 
     /// What the client is to be told: where what it holds is not what is offered, but not what it
@@ -337,7 +337,8 @@ impl Subscription {
         Response { kind: self.kind, nonce, version, resources, removed }
     }
 
-    /// Notes that changes are told. Returns the resources that there are, and tells which are gone.
+    /// Notes that changes are told. Returns the resources that there are, and tells which are gone;
+    /// neither where all there is is told.
     fn note_told(
         &mut self,
         changes: Changes,
@@ -360,8 +361,8 @@ impl Subscription {
             held.told = Some(target.as_ref().map(|resource| Arc::clone(&resource.version)));
             held.doubtful = false;
             match target {
+                _ if is_whole => {}
                 Some(resource) => resources.push(resource),
-                None if is_whole => {}
                 None => removed.push(name.to_string()),
             }
         }
