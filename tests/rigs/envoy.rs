@@ -212,6 +212,16 @@ pub fn bootstrap(
     Ok(String::from_utf8(printed.stdout)?)
 }
 
+/// The parts of a configuration dump for which this holds, but not what is within them.
+pub fn parts(dump: &Value, is_part: &dyn Fn(&Value) -> bool) -> Vec<Value> {
+    match dump {
+        part if is_part(part) => vec![part.clone()],
+        Value::Object(fields) => fields.values().flat_map(|it| parts(it, is_part)).collect(),
+        Value::Array(items) => items.iter().flat_map(|it| parts(it, is_part)).collect(),
+        _ => vec![],
+    }
+}
+
 /// The counters and gauges of the page `/stats`.
 pub fn numbers(stats: &str) -> BTreeMap<String, u64> {
     let number = |line: &str| {

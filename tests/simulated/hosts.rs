@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, ensure};
 use serde_json::Value;
 use waggle_tests::engine::Service;
-use waggle_tests::envoy::Envoy;
+use waggle_tests::envoy::{Envoy, parts};
 use waggle_tests::program::{eventually, free_address};
 use waggle_tests::stage::Stage;
 
@@ -17,19 +17,12 @@ fn responses(stage: &Stage, kind: &str) -> Result<u64> {
 
 /// The virtual hosts that Envoy has, each with its routes.
 fn hosts(envoy: &Envoy) -> Result<BTreeSet<(String, String)>> {
-    fn search(dump: &Value, found: &mut BTreeSet<(String, String)>) {
-        match dump {
-            Value::Object(host) if host.contains_key("domains") => {
-                let name = host.get("name").and_then(Value::as_str).unwrap_or_default();
-                found.insert((name.to_owned(), dump["routes"].to_string()));
-            }
-            Value::Object(fields) => fields.values().for_each(|it| search(it, found)),
-            Value::Array(items) => items.iter().for_each(|it| search(it, found)),
-            _ => {}
-        }
-    }
-    let mut found = BTreeSet::new();
-    search(&envoy.config_dump()?, &mut found);
+    let hosts = parts(&envoy.config_dump()?, &|part| part.get("domains").is_some());
+    let text = |host: &Value| {
+        let name = host["name"].as_str().unwrap_or_default();
+        (name.to_owned(), host["routes"].to_string())
+    };
+    let mut found: BTreeSet<_> = hosts.iter().map(text).collect();
     // The bootstrap's own.
     found.retain(|(name, _)| name.starts_with("http"));
     Ok(found)

@@ -86,21 +86,12 @@ fn shown(cases: &[Case]) -> String {
 
 /// Everything that Envoy was told of a service, with the time when it was told.
 fn parts(envoy: &Envoy, name: &str, host: &str) -> Result<Vec<Value>> {
-    fn search(dump: &Value, is_part: &dyn Fn(&Value) -> bool, found: &mut Vec<Value>) {
-        match dump {
-            part if is_part(part) => found.push(part.clone()),
-            Value::Object(fields) => fields.values().for_each(|it| search(it, is_part, found)),
-            Value::Array(items) => items.iter().for_each(|it| search(it, is_part, found)),
-            _ => {}
-        }
-    }
-    let mut found = Vec::new();
     let is_part = |part: &Value| {
         part["cluster"]["name"] == name
             || part["endpoint_config"]["cluster_name"] == name
             || (part["name"] == host && part["domains"].is_array())
     };
-    search(&envoy.config_dump()?, &is_part, &mut found);
+    let found = waggle_tests::envoy::parts(&envoy.config_dump()?, &is_part);
     ensure!(found.len() == 3, "a cluster, its endpoints and a virtual host in {found:#?}");
     Ok(found)
 }
