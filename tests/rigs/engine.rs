@@ -308,7 +308,7 @@ where
         let Ok(stream) = stream else { continue };
         let server = Arc::clone(&server);
         connections.spawn(async move {
-            let service = hyper::service::service_fn(|request| server.answer(request));
+            let service = hyper::service::service_fn(|request| Arc::clone(&server).answer(request));
             let connection = hyper::server::conn::http1::Builder::new();
             // A client that goes away is no fault of the engine.
             drop(connection.serve_connection(TokioIo::new(stream), service).await);

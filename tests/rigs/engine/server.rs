@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Method, Request, StatusCode, header};
@@ -12,6 +12,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
+use tokio::task::spawn_blocking;
 use tokio_stream::wrappers::BroadcastStream;
 
 use super::control::Watches;
@@ -153,15 +154,19 @@ impl Server {
     }
 
     /// Answers one request, with the header by which clients negotiate their version.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<Response, Infallible> {
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response, Infallible> {
+        let (major, minor) = self.api;
         let mut response = self.answer_body(request).await;
-        if let Ok(version) = HeaderValue::try_from(format!("{}.{}", self.api.0, self.api.1)) {
+        if let Ok(version) = HeaderValue::try_from(format!("{major}.{minor}")) {
             response.headers_mut().insert("api-version", version);
         }
         Ok(response)
     }
 
-    async fn answer_body(&self, request: Request<Incoming>) -> Response {
+    async fn answer_body(self: Arc<Self>, request: Request<Incoming>) -> Response {
         let (head, body) = request.into_parts();
         let (version, path) = split_version(head.uri.path());
         let path = path.to_owned();
@@ -185,7 +190,7 @@ impl Server {
         let filters = filters(&query);
         match self.next_fault(&path) {
             None if write => self.take(&path, &query, body),
-            None => self.good_answer(&path, &filters),
+            None => self.good_answer(path, filters).await,
             Some(Fault::Status(status, message)) => refusal(status, &message),
             Some(Fault::Hang) => std::future::pending().await,
             Some(Fault::Stale(Photo(world))) => body_answer(list(&world, &path, &filters)),
@@ -243,14 +248,19 @@ impl Server {
         }
     }
 
-    fn good_answer(&self, path: &str, filters: &Filters) -> Response {
-        match path {
+    async fn good_answer(self: Arc<Self>, path: String, filters: Filters) -> Response {
+        match path.as_str() {
             "/_ping" => respond(StatusCode::OK, "text/plain; charset=utf-8", Body::from("OK")),
             "/version" => {
                 body_answer(Some(json::version(self.api, self.min_api).to_string().into()))
             }
-            "/events" => self.event_stream(filters),
-            _ => body_answer(self.print(path, filters)),
+            "/events" => self.event_stream(&filters),
+            _ => {
+                // A long list takes long, and would keep whoever shares the thread from its work: the
+                // engine's other connections, and a test that tells times.
+                let printed = spawn_blocking(move || self.print(&path, &filters)).await;
+                body_answer(printed.ok().flatten())
+            }
         }
     }
 
