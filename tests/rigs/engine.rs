@@ -24,6 +24,7 @@
 
 mod control;
 mod json;
+mod printer;
 mod server;
 mod service;
 mod update;

@@ -17,8 +17,9 @@ use tokio_stream::wrappers::BroadcastStream;
 
 use super::control::Watches;
 use super::json;
+use super::printer::{self, Filters, Printer};
 use super::update;
-use super::world::{State, World};
+use super::world::World;
 
 /// How an engine can fail.
 #[derive(Debug, Clone)]
@@ -43,9 +44,6 @@ struct Planned {
     left: usize,
 }
 
-/// A list as it was last printed, and the index of the world that it shows.
-type Printed = (u64, Bytes);
-
 pub(super) struct Server {
     api: (u32, u32),
     min_api: (u32, u32),
@@ -56,7 +54,7 @@ pub(super) struct Server {
     requests: Mutex<BTreeMap<String, u64>>,
     versions: Mutex<BTreeSet<String>>,
     unversioned: Mutex<BTreeSet<String>>,
-    printed: Mutex<BTreeMap<String, Printed>>,
+    printer: Mutex<Printer>,
     writes: Mutex<Vec<Write>>,
     pub(super) watches: Watches,
 }
@@ -86,7 +84,7 @@ impl Server {
             requests: Mutex::default(),
             versions: Mutex::default(),
             unversioned: Mutex::default(),
-            printed: Mutex::default(),
+            printer: Mutex::default(),
             writes: Mutex::default(),
             watches: Watches::new(),
         }
@@ -187,16 +185,16 @@ impl Server {
         } else {
             lock(&self.unversioned).insert(path.clone());
         }
-        let filters = filters(&query);
+        let filters = printer::filters(&query);
         match self.next_fault(&path) {
             None if write => self.take(&path, &query, body),
             None => self.good_answer(path, filters).await,
             Some(Fault::Status(status, message)) => refusal(status, &message),
             Some(Fault::Hang) => std::future::pending().await,
-            Some(Fault::Stale(Photo(world))) => body_answer(list(&world, &path, &filters)),
-            Some(Fault::CutBody) => {
-                cut(&self.read(|world| list(world, &path, &filters)).unwrap_or_default())
+            Some(Fault::Stale(Photo(world))) => {
+                body_answer(Printer::default().print(&world, &path, &filters))
             }
+            Some(Fault::CutBody) => cut(&self.print(&path, &filters).unwrap_or_default()),
         }
     }
 
@@ -272,19 +270,9 @@ impl Server {
         }
     }
 
-    /// A list of the world as it is; printed anew only when the world has moved.
     fn print(&self, path: &str, filters: &Filters) -> Option<Bytes> {
         let world = lock(&self.world);
-        let key = format!("{path}{filters:?}");
-        let mut printed = lock(&self.printed);
-        match printed.get(&key) {
-            Some((index, body)) if *index == world.index => Some(body.clone()),
-            _ => {
-                let body = list(&world, path, filters)?;
-                printed.insert(key, (world.index, body.clone()));
-                Some(body)
-            }
-        }
+        lock(&self.printer).print(&world, path, filters)
     }
 
     fn event_stream(&self, filters: &Filters) -> Response {
@@ -301,23 +289,6 @@ impl Server {
     }
 }
 
-type Filters = BTreeMap<String, Vec<String>>;
-
-/// The `filters` of a query, in both forms that clients write: lists, and maps to `true`.
-fn filters(query: &str) -> Filters {
-    let encoded =
-        query.split('&').find_map(|pair| pair.strip_prefix("filters=")).unwrap_or_default();
-    let Ok(Value::Object(filters)) = serde_json::from_str(&percent_decode(encoded)) else {
-        return Filters::new();
-    };
-    let values = |value: Value| match value {
-        Value::Array(list) => list.iter().filter_map(|it| it.as_str().map(str::to_owned)).collect(),
-        Value::Object(map) => map.into_iter().map(|(key, _)| key).collect(),
-        _ => Vec::new(),
-    };
-    filters.into_iter().map(|(key, value)| (key, values(value))).collect()
-}
-
 /// The whole body of a request; nothing where it ends early.
 async fn whole(body: Incoming) -> String {
     let body = body.collect().await;
@@ -325,23 +296,6 @@ async fn whole(body: Incoming) -> String {
         |_| String::new(),
         |body| String::from_utf8_lossy(&body.to_bytes()).into_owned(),
     )
-}
-
-fn percent_decode(encoded: &str) -> String {
-    let mut bytes = encoded.bytes();
-    let mut decoded = Vec::new();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digits = [bytes.next(), bytes.next()].map(Option::unwrap_or_default);
-                let digits = String::from_utf8_lossy(&digits).into_owned();
-                u8::from_str_radix(&digits, 16).unwrap_or(b'?')
-            }
-            other => other,
-        });
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 /// `/v1.44/tasks` is version `1.44` and path `/tasks`.
@@ -352,59 +306,6 @@ fn split_version(path: &str) -> (Option<&str>, &str) {
             .filter(|(version, _)| version.starts_with(|c: char| c.is_ascii_digit()))
     });
     versioned.map_or((None, path), |(version, path)| (Some(version), path))
-}
-
-/// The body of a list, of `/info`, or of one service; none for a path that this engine does not know.
-fn list(world: &World, path: &str, filters: &Filters) -> Option<Bytes> {
-    let desired = filters.get("desired-state");
-    let scope = filters.get("scope");
-    let mut items: Vec<Value> = match path {
-        "/services" => return Some(services(world).into()),
-        "/secrets" => world.secrets.iter().map(|(id, name)| json::secret(id, name)).collect(),
-        "/tasks" => world
-            .tasks
-            .values()
-            .filter(|task| match desired {
-                Some(wanted) => wanted.iter().any(|it| state_of(it) == Some(task.desired)),
-                None => true,
-            })
-            .map(|task| json::task(world, task))
-            .collect(),
-        "/networks" => {
-            let local = scope.is_none_or(|scope| scope.iter().any(|it| it == "local"));
-            let swarm = scope.is_none_or(|scope| scope.iter().any(|it| it == "swarm"));
-            let networks = world.networks.values().filter(|_| swarm).map(json::network);
-            networks.chain(local.then(json::bridge)).collect()
-        }
-        "/nodes" => world.nodes.values().map(json::node).collect(),
-        "/info" => return Some(json::info(world).to_string().into()),
-        other => return inspect(world, other),
-    };
-    items.extend(world.odd.get(path).into_iter().flatten().cloned());
-    Some(Value::Array(items).to_string().into())
-}
-
-/// One service by ID or name, as `docker service inspect` asks for it.
-fn inspect(world: &World, path: &str) -> Option<Bytes> {
-    let asked = path.strip_prefix("/services/")?;
-    let service = world.services.values().find(|it| it.id == asked || it.spec.name == asked)?;
-    Some(json::service(service).into())
-}
-
-fn services(world: &World) -> String {
-    let odd = world.odd.get("/services").into_iter().flatten().map(Value::to_string);
-    let services: Vec<_> = world.services.values().map(json::service).chain(odd).collect();
-    format!("[{}]", services.join(","))
-}
-
-/// The desired states that Docker's filter takes.
-fn state_of(filter: &str) -> Option<State> {
-    match filter {
-        "running" => Some(State::Running),
-        "shutdown" => Some(State::Shutdown),
-        "accepted" => Some(State::Accepted),
-        _ => None,
-    }
 }
 
 fn body_answer(body: Option<Bytes>) -> Response {

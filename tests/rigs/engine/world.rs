@@ -46,7 +46,7 @@ pub(super) enum Order {
 }
 
 /// What a user writes about a service.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Spec {
     pub(super) name: String,
     pub(super) labels: BTreeMap<String, String>,
@@ -65,7 +65,7 @@ pub(super) struct Spec {
     pub(super) written: Option<String>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Service {
     pub(super) id: String,
     pub(super) index: u64,
@@ -79,7 +79,7 @@ pub(super) struct Service {
     pub(super) given: VecDeque<IpAddr>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Task {
     pub(super) id: String,
     pub(super) index: u64,
