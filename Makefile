@@ -23,7 +23,7 @@ COMMIT := $(shell git rev-parse --short=8 HEAD 2>/dev/null || echo unknown)
 SECONDS := 60
 FUZZ_TARGETS := cookie set_cookie token pairs cache_control
 
-.PHONY: bench bench-change bench-filter bench-scale bench-updates bench-versus demo demo-swarm fast fuzz \
+.PHONY: bench bench-change bench-filter bench-scale bench-updates bench-versus built demo demo-swarm fast fuzz \
 	images lint programs simulated-test static swarm-test test toolchain wasm-test
 
 demo: programs
@@ -37,7 +37,7 @@ demo-swarm: programs static
 toolchain:
 	@! command -v rustup >/dev/null || rustup --quiet target add wasm32-wasip1 wasm32-unknown-unknown $(MUSL)
 
-# The programs that tests and demo run: controller, filter, demo application, walk-through.
+# The programs that the demo runs: controller, filter, demo application, walk-through.
 programs: toolchain
 	$(TOOLS) envoy >/dev/null
 	cargo build --package waggle-controller --package waggle-demo --package waggle-tests \
@@ -48,17 +48,26 @@ programs: toolchain
 static: toolchain
 	CC_x86_64_unknown_linux_musl=gcc cargo build --release --target $(MUSL) --package waggle-controller --package waggle-demo
 
-test: lint programs fast wasm-test simulated-test swarm-test
+test: lint built fast wasm-test simulated-test swarm-test
 
 lint: toolchain
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
 	cargo clippy --package waggle-filter --target wasm32-wasip1 -- --deny warnings
 
-# Unit, property and module tests: under a minute once built.
-fast: programs
+# All tests, and the programs that they run. Chosen package by package, or test by test, their libraries
+# would have other features each time, and would be built again.
+built: toolchain
+	$(TOOLS) envoy >/dev/null
 	$(TOOLS) nextest >/dev/null
-	PATH="$$($(TOOLS) nextest):$$PATH" cargo nextest run --package waggle-filter --package waggle-controller --package waggle-demo
+	cargo build --workspace --bins --tests
+	cargo wasm
+
+NEXTEST = PATH="$$($(TOOLS) nextest):$$PATH" cargo nextest run --workspace --filterset
+
+# Unit, property and module tests: under a minute once built.
+fast: built
+	$(NEXTEST) 'not package(waggle-tests)'
 
 # The filter's decisions on the architecture that they run on.
 wasm-test: toolchain
@@ -66,13 +75,13 @@ wasm-test: toolchain
 	cargo test --package waggle-filter --target wasm32-unknown-unknown --test decide
 
 # The product on loopback, with the real Envoy.
-simulated-test: programs
-	PATH="$$($(TOOLS) nextest):$$PATH" cargo nextest run --package waggle-tests --test envoy --test simulated
+simulated-test: built
+	$(NEXTEST) 'package(waggle-tests) - binary(swarm)'
 
 ifeq ($(shell id -u),0)
-swarm-test: programs static
+swarm-test: built static
 	$(TOOLS) docker >/dev/null
-	PATH="$$($(TOOLS) nextest):$$PATH" cargo nextest run --package waggle-tests --test swarm
+	$(NEXTEST) 'package(waggle-tests) & binary(swarm)'
 else
 swarm-test:
 	@printf '\n*** LEFT OUT: the tests on a real Swarm need root: sudo make test ***\n\n'
