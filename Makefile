@@ -63,7 +63,7 @@ built: toolchain
 	cargo build --workspace --bins --tests
 	cargo wasm
 
-NEXTEST = PATH="$$($(TOOLS) nextest):$$PATH" cargo nextest run --workspace --filterset
+NEXTEST = PATH="$$($(TOOLS) nextest):$$PATH" cargo nextest run --workspace -E
 
 # Unit, property and module tests: under a minute once built.
 fast: built

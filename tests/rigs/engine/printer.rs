@@ -12,7 +12,8 @@ use super::world::{Service, State, Task, World};
 /// What is asked for, by the name of the filter.
 pub(super) type Filters = BTreeMap<String, Vec<String>>;
 
-/// Printer as they were last printed. When a long one is asked for again, little of it has changed.
+/// Prints lists, and keeps what it printed: when a long one is asked for again, little of it has
+/// changed.
 #[derive(Default)]
 pub(super) struct Printer {
     /// With the index of the world that it shows.
@@ -21,7 +22,8 @@ pub(super) struct Printer {
     tasks: Texts<Task>,
 }
 
-/// What was printed of each object, by its ID.
+/// What was printed of each object, by its ID. The image and the networks' names of a task stay as
+/// they were when it changed last.
 struct Texts<T>(BTreeMap<String, (T, Arc<str>)>);
 
 impl Printer {
@@ -47,13 +49,15 @@ impl Printer {
             "/secrets" => texts(world.secrets.iter().map(|(id, name)| json::secret(id, name))),
             "/tasks" => {
                 let print = |task: &Task| json::task(world, task).to_string();
-                let tasks = world.tasks.iter().filter(|(_, task)| is_wanted(task, filters));
+                let is_asked = |task: &Task| {
+                    asks(filters, "desired-state", |asked| state_of(asked) == Some(task.desired))
+                };
+                let tasks = world.tasks.iter().filter(|(_, task)| is_asked(task));
                 tasks.map(|(id, task)| self.tasks.print(id, task, print)).collect()
             }
             "/networks" => {
-                let scope = filters.get("scope");
-                let local = scope.is_none_or(|scope| scope.iter().any(|it| it == "local"));
-                let swarm = scope.is_none_or(|scope| scope.iter().any(|it| it == "swarm"));
+                let local = asks(filters, "scope", |asked| asked == "local");
+                let swarm = asks(filters, "scope", |asked| asked == "swarm");
                 let networks = world.networks.values().filter(|_| swarm).map(json::network);
                 texts(networks.chain(local.then(json::bridge)))
             }
@@ -61,7 +65,7 @@ impl Printer {
             "/info" => return Some(json::info(world).to_string().into()),
             other => return inspect(world, other),
         };
-        items.extend(texts(world.odd.get(path).into_iter().flatten().cloned()));
+        items.extend(texts(world.odd.get(path).into_iter().flatten()));
         Some(format!("[{}]", items.join(",")).into())
     }
 }
@@ -85,7 +89,7 @@ impl<T> Default for Texts<T> {
     }
 }
 
-fn texts(values: impl IntoIterator<Item = Value>) -> Vec<Arc<str>> {
+fn texts(values: impl IntoIterator<Item: ToString>) -> Vec<Arc<str>> {
     values.into_iter().map(|value| value.to_string().into()).collect()
 }
 
@@ -96,10 +100,9 @@ fn inspect(world: &World, path: &str) -> Option<Bytes> {
     Some(json::service(service).into())
 }
 
-/// Docker's filter by what a task shall be.
-fn is_wanted(task: &Task, filters: &Filters) -> bool {
-    let desired = filters.get("desired-state");
-    desired.is_none_or(|desired| desired.iter().any(|it| state_of(it) == Some(task.desired)))
+/// Whether a filter asks for such an object; without a value it asks for all.
+fn asks(filters: &Filters, name: &str, is_such: impl Fn(&str) -> bool) -> bool {
+    filters.get(name).is_none_or(|asked| asked.iter().any(|asked| is_such(asked)))
 }
 
 /// The desired states that Docker's filter takes.
