@@ -20,7 +20,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::reading::{Reading, Told};
+use super::reading::{Names, Reading, Told};
 
 const METHOD: &str =
     "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
@@ -65,21 +65,20 @@ pub(super) struct Heard {
     pub(super) at: Instant,
 }
 
-/// `DeltaDiscoveryRequest`, as far as it is needed. Names go as they came: they are bytes here, which
-/// on the wire is the same.
+/// `DeltaDiscoveryRequest`, as far as it is needed, but for the names.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Ask {
     #[prost(message, optional, tag = "1")]
     node: Option<Node>,
     #[prost(string, tag = "2")]
     type_url: String,
-    #[prost(bytes = "bytes", repeated, tag = "3")]
-    subscribe: Vec<Bytes>,
-    #[prost(bytes = "bytes", repeated, tag = "4")]
-    unsubscribe: Vec<Bytes>,
     #[prost(bytes = "bytes", tag = "6")]
     nonce: Bytes,
 }
+
+/// The fields of a `DeltaDiscoveryRequest` that hold names.
+const SUBSCRIBE: u32 = 3;
+const UNSUBSCRIBE: u32 = 4;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Node {
@@ -104,10 +103,10 @@ pub(super) async fn follow(
     let node = Node { id: format!("light-{client}"), cluster: "default".to_owned() };
     for kind in [Kind::Clusters, Kind::Listeners] {
         let (node, type_url) = (Some(node.clone()), kind.url().to_owned());
-        ask.send(Ask { node, type_url, ..Ask::default() })?;
+        ask.send(message(&Ask { node, type_url, ..Ask::default() }, []))?;
     }
     let asked = UnboundedReceiverStream::new(asked);
-    let asked = asked.map(|ask| Ok::<_, Infallible>(Frame::data(message(&ask))));
+    let asked = asked.map(|message| Ok::<_, Infallible>(Frame::data(message)));
     let request = Request::post(format!("http://{controller}{METHOD}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
@@ -118,32 +117,38 @@ pub(super) async fn follow(
         let at = Instant::now();
         let kind = Kind::ALL.into_iter().find(|kind| kind.url().as_bytes() == &*type_url);
         let kind = kind.context("a response of a type that was not asked for")?;
-        let told = Heard { client, kind, resources: names.len(), bytes, at };
+        let told = Heard { client, kind, resources: names.count(), bytes, at };
         if heard.send(told).is_err() {
             return Ok(());
         }
         let wanted = match kind {
             Kind::Clusters => Some((Kind::Endpoints, names, removed)),
-            Kind::Listeners => Some((Kind::Routes, vec!["http".into()], Vec::new())),
+            Kind::Listeners => Some((Kind::Routes, Names::one("http"), Names::default())),
             // Without names: of all routes.
-            Kind::Routes => Some((Kind::Hosts, Vec::new(), Vec::new())),
+            Kind::Routes => Some((Kind::Hosts, Names::default(), Names::default())),
             Kind::Endpoints | Kind::Hosts => None,
         };
         if let Some((kind, subscribe, unsubscribe)) = wanted {
-            let type_url = kind.url().to_owned();
-            ask.send(Ask { type_url, subscribe, unsubscribe, ..Ask::default() })?;
+            let wants = Ask { type_url: kind.url().to_owned(), ..Ask::default() };
+            let names = [(SUBSCRIBE, &subscribe), (UNSUBSCRIBE, &unsubscribe)];
+            ask.send(message(&wants, names))?;
         }
-        ask.send(Ask { type_url: kind.url().to_owned(), nonce, ..Ask::default() })?;
+        let answer = Ask { type_url: kind.url().to_owned(), nonce, ..Ask::default() };
+        ask.send(message(&answer, []))?;
     }
     Ok(())
 }
 
 /// A gRPC message, which is not compressed.
-fn message(ask: &Ask) -> Bytes {
-    let length = ask.encoded_len();
+fn message<const N: usize>(ask: &Ask, names: [(u32, &Names); N]) -> Bytes {
+    let names = names.map(|(field, names)| (field, names, names.size_as(field)));
+    let length = ask.encoded_len() + names.iter().map(|(_, _, size)| size).sum::<usize>();
     let mut bytes = BytesMut::with_capacity(5 + length);
     bytes.put_u8(0);
     bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-    bytes.put(&*ask.encode_to_vec());
+    ask.encode_raw(&mut bytes);
+    for (field, names, _) in names {
+        names.write_as(field, &mut bytes);
+    }
     bytes.freeze()
 }
