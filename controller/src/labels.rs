@@ -158,7 +158,7 @@ pub struct Reading {
 }
 
 /// Reads a service's labels; none if it carries none of ours. `last` is what the last
-/// reading kept.
+/// reading kept. Where nothing else changes, reading them again after what this one keeps gives the same.
 pub fn read(service: &Service, surroundings: Surroundings<'_>, last: &Kept) -> Option<Reading> {
     if !keys::any(service) {
         return None;

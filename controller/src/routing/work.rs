@@ -39,8 +39,6 @@ pub(super) struct Memo {
     intents: Map<ServiceId, Intent>,
     /// What is wrong with the labels of each service that has any of ours.
     problems: Map<ServiceId, Vec<Problem>>,
-    /// Services whose labels may mean something else after what was kept of them now.
-    unsettled: BTreeSet<ServiceId>,
     claims: Map<Claim, Claimed>,
     uses: Map<Site, Uses>,
     pools: Map<Key, Answering>,
@@ -173,7 +171,6 @@ impl<'a> Work<'a> {
         let before = self.memo.picture.clone();
         let mut due: BTreeSet<ServiceId> =
             before.services.changes(&self.picture.services).map(|it| it.key.clone()).collect();
-        due.append(&mut std::mem::take(&mut self.memo.unsettled));
         if proxies != Proxies::of(&before, running_before, &self.settings.proxies) {
             due.extend(self.picture.services.keys().cloned());
         }
@@ -193,16 +190,10 @@ impl<'a> Work<'a> {
         let due: Vec<_> = due.into_iter().collect();
         let read = |id: &ServiceId| {
             let kept = self.last.ledger.kept.get(id).cloned().unwrap_or_default();
-            let service = self.picture.services.get(id);
-            let reading = service.and_then(|service| labels::read(service, surroundings, &kept));
-            let is_unsettled = reading.as_ref().is_some_and(|reading| reading.kept != kept);
-            (reading, is_unsettled)
+            labels::read(self.picture.services.get(id)?, surroundings, &kept)
         };
         let readings = side_by_side::map(&due, read);
-        for (id, (reading, is_unsettled)) in due.iter().zip(readings) {
-            if is_unsettled {
-                self.memo.unsettled.insert(id.clone());
-            }
+        for (id, reading) in due.iter().zip(readings) {
             // Problems of others tell a service's labels as they are written.
             let [before, after] = [&before, self.picture].map(|it| it.services.get(id));
             let is_written_anew = before.map(|it| &it.labels) != after.map(|it| &it.labels);
