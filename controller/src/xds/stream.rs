@@ -28,7 +28,7 @@ mod offer;
 mod rejected;
 mod subscription;
 
-use offer::{Changes, Lingering};
+use offer::{Change, Changes, Lingering};
 use subscription::Subscription;
 
 /// One client's stream, of either variant.
@@ -102,7 +102,7 @@ impl Stream {
         if kind == Kind::Endpoints && inherits {
             let warming = self.subscriptions.get(&Kind::Cluster).map(Subscription::outstanding);
             let warming: Vec<_> = warming.into_iter().flatten().cloned().collect();
-            self.send_endpoints_of(&warming);
+            send_endpoints_of(&mut self.subscriptions, warming.iter());
         }
         Ok(Heard::Nothing)
     }
@@ -157,29 +157,35 @@ impl Stream {
             }
             return None;
         }
-        let told = due.iter().map(|(name, _)| Arc::clone(name));
-        let told: Vec<_> = match kind {
-            Kind::Cluster => told.collect(),
-            Kind::Routes => told.filter(|name| subscription.is_in_doubt(name)).collect(),
+        let names = due.iter().map(Change::name);
+        let in_doubt: Vec<_> = match kind {
+            Kind::Routes => names.filter(|it| subscription.is_in_doubt(it)).cloned().collect(),
             _ => Vec::new(),
         };
-        let response = subscription.tell(due, offer, newest.version(kind), self.nonces.next());
+        let response = subscription.tell(&due, offer, newest.version(kind), self.nonces.next());
         match kind {
-            Kind::Cluster => self.send_endpoints_of(&told),
-            Kind::Routes => self.send_hosts_of(&told, newest),
+            Kind::Cluster => {
+                send_endpoints_of(&mut self.subscriptions, due.iter().map(Change::name));
+            }
+            Kind::Routes => self.send_hosts_of(&in_doubt, newest),
             _ => {}
         }
         Some(response)
     }
 
     /// Those of the changes of a type whose turn it is. `None`: no response of that type may go.
-    fn due(&self, kind: Kind, mut changes: Changes, newest: &Snapshot) -> Option<Changes> {
+    fn due<'a>(
+        &self,
+        kind: Kind,
+        mut changes: Changes<'a>,
+        newest: &Snapshot,
+    ) -> Option<Changes<'a>> {
         if kind == Kind::VirtualHost {
             if self.routes_come_first() {
                 return None;
             }
             let is_turn = self.turn_of_hosts(newest);
-            changes.retain(|(name, to)| is_turn(name, to.is_some()));
+            changes.retain(|change| is_turn(change.name(), change.is_there()));
         }
         // A client that did not ask for clusters has none to wait for.
         let Some(clusters) = self.subscriptions.get(&Kind::Cluster) else {
@@ -197,23 +203,28 @@ impl Stream {
         match kind {
             Kind::Cluster => {
                 let may_go = clusters.was_answered() && self.routes_are_settled(newest);
-                changes.retain(|(name, to)| to.is_some() || may_go || !clusters.holds(name));
+                changes
+                    .retain(|change| change.is_there() || may_go || !clusters.holds(change.name()));
             }
             Kind::Endpoints => {
                 let holds =
                     |name: &str| self.subscriptions.get(&kind).is_some_and(|it| it.holds(name));
-                changes
-                    .retain(|(name, to)| to.is_some() || !holds(name) || !clusters.may_hold(name));
+                changes.retain(|change| match change {
+                    Change::There(_) => true,
+                    Change::Gone(name) => !holds(name) || !clusters.may_hold(name),
+                });
             }
             Kind::Secret => {
                 let users = [Kind::Cluster, Kind::Listener];
                 let are_free = || users.into_iter().all(|user| self.follows(user, newest));
-                changes.retain(|(_, to)| to.is_some() || are_free());
+                changes.retain(|change| change.is_there() || are_free());
             }
             Kind::Extension => {}
             Kind::Listener => {
                 // State of the world tells all listeners or none.
-                if clusters.is_waiting() || !changes.iter().all(|(name, _)| is_reachable(name)) {
+                if clusters.is_waiting()
+                    || !changes.iter().all(|change| is_reachable(change.name()))
+                {
                     return None;
                 }
             }
@@ -222,9 +233,9 @@ impl Stream {
                     return None;
                 }
                 let are_free = || self.follows(Kind::Listener, newest);
-                changes.retain(|(name, to)| match to {
-                    Some(_) => is_reachable(name),
-                    None => are_free(),
+                changes.retain(|change| match change {
+                    Change::There(resource) => is_reachable(&resource.name),
+                    Change::Gone(_) => are_free(),
                 });
             }
         }
@@ -261,15 +272,16 @@ impl Stream {
         let clusters = self.subscriptions.get(&Kind::Cluster).filter(|it| !it.was_answered());
         kind == Kind::Cluster && clusters.is_some_and(|it| it.is_to_lose(offer))
     }
+}
 
-    /// Makes the endpoints of these clusters be sent, even if the client has them: a cluster that is
-    /// new or changed does not serve before it hears of its endpoints again.
-    fn send_endpoints_of(&mut self, clusters: &[Arc<str>]) {
-        if let Some(endpoints) = self.subscriptions.get_mut(&Kind::Endpoints) {
-            for name in clusters {
-                endpoints.doubt(name);
-            }
-        }
+/// Makes the endpoints of these clusters be sent, even if the client has them: a cluster that is new or
+/// changed does not serve before it hears of its endpoints again.
+fn send_endpoints_of<'a>(
+    subscriptions: &mut BTreeMap<Kind, Subscription>,
+    clusters: impl Iterator<Item = &'a Arc<str>>,
+) {
+    if let Some(endpoints) = subscriptions.get_mut(&Kind::Endpoints) {
+        clusters.for_each(|name| endpoints.doubt(name));
     }
 }
 

@@ -9,14 +9,14 @@
 //! ```
 //!
 //! So a change of one resource costs a look at that one, however many there are, and a client that
-//! follows costs no memory but the names that it asked for. Nor does one that begins with everything
+//! follows costs no memory but the names that it asked for. Nor does one that begins with all there is
 //! ([`Beginner`]) need a note of each.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::interest::{self, Interest, Silence};
-use super::offer::{Changes, Offer};
+use super::offer::{Change, Offer};
 use crate::envoy::Resource;
 use crate::persistent::Map;
 use crate::xds::snapshot::Set;
@@ -33,7 +33,8 @@ pub(super) struct Holdings {
     beginner: Option<Beginner>,
 }
 
-/// A client that asks for everything and holds nothing: all that it may be told is in the base.
+/// A client that asks for everything, or by name for each resource that there is, and holds nothing:
+/// all that it may be told is in the base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Beginner {
     /// All of it is to be told.
@@ -124,20 +125,33 @@ impl Holdings {
         }
         self.spell_out();
         let was_wildcard = self.interest.is_wildcard();
+        let is_new = self.base.is_none() && self.apart.is_empty() && !was_wildcard;
+        let is_new = is_new && unsubscribe.is_empty();
         subscribe.sort_unstable();
         subscribe.dedup();
         self.interest.reserve(subscribe.len());
-        let mut there_are = there_are.walk();
-        let asked = subscribe.into_iter().filter_map(|name| {
-            let resource = there_are.get(&*name);
-            self.ask(resource.map_or_else(|| name.into(), |resource| Arc::clone(&resource.name)))
+        let (mut known, mut found) = (there_are.walk(), 0);
+        let shared = subscribe.into_iter().map(|name| match known.get(&*name) {
+            Some(resource) => {
+                found += 1;
+                Arc::clone(&resource.name)
+            }
+            None => name.into(),
         });
-        let asked: Vec<_> = asked.collect();
-        // A new client asks for all of them at once.
-        if self.apart.is_empty() {
-            self.apart = asked.into_iter().collect();
+        let shared: Vec<Arc<str>> = shared.collect();
+        // As Envoy asks for endpoints, when it has been told all clusters.
+        if is_new && found == there_are.len() && found == shared.len() {
+            for name in &shared {
+                self.interest.add(name);
+            }
+            (self.base, self.beginner) = (Some(there_are.clone()), Some(Beginner::Waits));
         } else {
-            self.apart.extend(asked);
+            let asked: Vec<_> = shared.into_iter().filter_map(|name| self.ask(name)).collect();
+            if self.apart.is_empty() {
+                self.apart = asked.into_iter().collect();
+            } else {
+                self.apart.extend(asked);
+            }
         }
         for name in unsubscribe {
             let asked = self.interest.remove(name);
@@ -166,6 +180,9 @@ impl Holdings {
 
     /// Believes what the client says that it holds from an earlier stream.
     pub(super) fn inherit(&mut self, initial: HashMap<String, String>) {
+        if !initial.is_empty() {
+            self.spell_out();
+        }
         for (name, version) in initial {
             if self.interest.wants(&name) {
                 self.apart.insert(name.into(), Held::of(Some(version.into())));
@@ -193,15 +210,19 @@ impl Holdings {
     /// Notes what all that is told to a beginner is one by one.
     fn spell_out(&mut self) {
         let (Some(beginner), Some(base)) = (self.beginner.take(), &self.base) else { return };
-        let held = |resource: &Arc<Resource>| Held {
-            told: (beginner == Beginner::Told).then(|| Some(Arc::clone(&resource.version))),
-            ..Held::default()
+        let held = |name, resource: &Arc<Resource>| match beginner {
+            // Who asks by name is to hear of it even if it is gone by then.
+            Beginner::Waits => Held { doubtful: self.interest.names(name), ..Held::default() },
+            Beginner::Told => {
+                Held { told: Some(Some(Arc::clone(&resource.version))), ..Held::default() }
+            }
         };
-        self.apart = base.iter_shared().map(|(name, it)| (Arc::clone(name), held(it))).collect();
+        let each = base.iter_shared().map(|(name, it)| (Arc::clone(name), held(name, it)));
+        self.apart = each.collect();
     }
 
     /// Tells a beginner all there is, if these changes are all of it. Returns whether it is told.
-    pub(super) fn tell_all(&mut self, changes: &Changes) -> bool {
+    pub(super) fn tell_all(&mut self, changes: &[Change]) -> bool {
         let all = self.base.as_ref().map(Map::len);
         let is_all = self.beginner == Some(Beginner::Waits) && Some(changes.len()) == all;
         if is_all {
@@ -258,7 +279,9 @@ impl Holdings {
             && self.interest.is_wildcard()
             && self.apart.is_empty()
             && offer.is_newest();
-        if begins || self.beginner == Some(Beginner::Waits) {
+        // Who asks by name does not ask for what comes.
+        let waits = self.beginner == Some(Beginner::Waits) && self.interest.is_wildcard();
+        if begins || waits {
             (self.base, self.beginner) = (Some(newest.clone()), Some(Beginner::Waits));
             return;
         }
@@ -361,10 +384,10 @@ impl Holdings {
     }
 
     /// Where what the client wants may not be what it holds, by name, with what is offered.
-    pub(super) fn differing<'a>(
+    pub(super) fn differing<'a, 'o: 'a>(
         &'a self,
-        offer: Offer<'a>,
-    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Held, Option<&'a Arc<Resource>>)> {
+        offer: Offer<'o>,
+    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Held, Option<&'o Arc<Resource>>)> {
         let all = (self.beginner == Some(Beginner::Waits)).then(|| offer.newest().iter_shared());
         let all = all.into_iter().flatten().map(|(name, it)| (name, &NOTHING, Some(it)));
         let mut offered = offer.walk();

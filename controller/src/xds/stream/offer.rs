@@ -15,8 +15,36 @@ pub(super) struct Offer<'a> {
     lingering: Option<&'a Resources>,
 }
 
-/// Changes by name, in order. `None`: there is no such resource (any more).
-pub(super) type Changes = Vec<(Arc<str>, Option<Arc<Resource>>)>;
+/// Changes of what is offered, by name in order. They are many where a client begins, and borrowed.
+pub(super) type Changes<'a> = Vec<Change<'a>>;
+
+/// What becomes of a name.
+#[derive(Debug, Clone)]
+pub(super) enum Change<'a> {
+    /// It is this from now on.
+    There(&'a Arc<Resource>),
+    /// There is no such resource (any more).
+    Gone(Arc<str>),
+}
+
+impl<'a> Change<'a> {
+    pub(super) fn new(name: &Arc<str>, to: Option<&'a Arc<Resource>>) -> Self {
+        to.map_or_else(|| Self::Gone(Arc::clone(name)), Self::There)
+    }
+
+    /// Of what.
+    pub(super) fn name(&self) -> &Arc<str> {
+        match self {
+            Self::There(resource) => &resource.name,
+            Self::Gone(name) => name,
+        }
+    }
+
+    /// Whether there is something of that name.
+    pub(super) fn is_there(&self) -> bool {
+        matches!(self, Self::There(_))
+    }
+}
 
 type Resources = BTreeMap<Arc<str>, Arc<Resource>>;
 

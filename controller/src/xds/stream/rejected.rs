@@ -44,16 +44,19 @@ impl Rejected {
     }
 
     /// Of what is due, what may be told in one response: first all that is not under suspicion.
-    pub(super) fn part_of(&self, mut due: Changes) -> Changes {
+    pub(super) fn part_of<'a>(&self, mut due: Changes<'a>) -> Changes<'a> {
+        if self.parts.is_empty() {
+            return due;
+        }
         let is_suspect = |name: &Arc<str>| self.parts.iter().any(|part| part.contains_key(name));
-        if due.iter().all(|(name, _)| is_suspect(name)) {
+        if due.iter().all(|change| is_suspect(change.name())) {
             let mut parts = self.parts.iter().rev();
-            let is_due = |part: &&Versions| due.iter().any(|(name, _)| part.contains_key(name));
+            let is_due = |part: &&Versions| due.iter().any(|it| part.contains_key(it.name()));
             if let Some(next) = parts.find(is_due) {
-                due.retain(|(name, _)| next.contains_key(name));
+                due.retain(|change| next.contains_key(change.name()));
             }
         } else {
-            due.retain(|(name, _)| !is_suspect(name));
+            due.retain(|change| !is_suspect(change.name()));
         }
         due
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::holdings::{Held, Holdings, Widened};
 use super::interest::Silence;
-use super::offer::{Changes, Offer};
+use super::offer::{Change, Changes, Offer};
 use super::rejected::{Rejected, Versions};
 use crate::envoy::{Kind, Resource};
 use crate::xds::message::{Names, Request, Response};
@@ -241,7 +241,7 @@ impl Subscription {
     /// Of what is due, what may be told in one response. Secrets are told one at a time: Envoy (1.40)
     /// rejects a certificate that it cannot use, but takes the same one when it is told again, so a
     /// second look would not find the culprit.
-    pub(super) fn part_of(&self, due: Changes) -> Changes {
+    pub(super) fn part_of<'a>(&self, due: Changes<'a>) -> Changes<'a> {
         let mut part = self.rejected.part_of(due);
         if self.kind == Kind::Secret {
             part.truncate(1);
@@ -291,8 +291,8 @@ impl Subscription {
 
     /// What the client is to be told: where what it holds is not what is offered, but not what it
     /// rejected.
-    pub(super) fn changes(&self, offer: Offer) -> Changes {
-        self.due(offer).map(|(name, _, target)| (Arc::clone(name), target.cloned())).collect()
+    pub(super) fn changes<'a>(&self, offer: Offer<'a>) -> Changes<'a> {
+        self.due(offer).map(|(name, _, target)| Change::new(name, target)).collect()
     }
 
     /// Whether the client is to be told of anything that it is gone.
@@ -300,10 +300,10 @@ impl Subscription {
         self.due(offer).any(|(_, _, target)| target.is_none())
     }
 
-    fn due<'a>(
+    fn due<'a, 'o: 'a>(
         &'a self,
-        offer: Offer<'a>,
-    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Held, Option<&'a Arc<Resource>>)> {
+        offer: Offer<'o>,
+    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Held, Option<&'o Arc<Resource>>)> {
         self.holdings.differing(offer).filter(|(name, _, target)| {
             let can_be_told = target.is_some() || self.telling != Telling::Named;
             can_be_told && !self.rejected.is_parked(name)
@@ -313,15 +313,15 @@ impl Subscription {
     /// The response that tells these changes. It is outstanding from now on.
     pub(super) fn tell(
         &mut self,
-        changes: Changes,
+        changes: &[Change],
         offer: Offer,
         newest: &str,
         nonce: String,
     ) -> Response {
         let is_whole = self.telling == Telling::Whole;
         let mut removed = Vec::new();
-        let mut resources = if self.holdings.tell_all(&changes) {
-            changes.into_iter().filter_map(|(_, to)| to).collect()
+        let mut resources = if self.holdings.tell_all(changes) {
+            offer.newest().iter_shared().map(|(_, resource)| Arc::clone(resource)).collect()
         } else {
             self.note_told(changes, offer, &mut removed)
         };
@@ -341,28 +341,29 @@ impl Subscription {
     /// neither where all there is is told.
     fn note_told(
         &mut self,
-        changes: Changes,
+        changes: &[Change],
         offer: Offer,
         removed: &mut Vec<String>,
     ) -> Vec<Arc<Resource>> {
         let is_whole = self.telling == Telling::Whole;
         let mut resources = Vec::new();
-        let (mut changes, mut offered) = (changes.into_iter().peekable(), offer.walk());
+        let (mut changes, mut offered) = (changes.iter().peekable(), offer.walk());
         for (name, held) in self.holdings.apart_mut() {
-            let target = match changes.next_if(|(changed, _)| changed == name) {
-                Some((_, target)) => target,
+            let target = match changes.next_if(|change| change.name() == name) {
+                Some(Change::There(resource)) => Some(*resource),
+                Some(Change::Gone(_)) => None,
                 // It is told with all there is.
                 None if is_whole => match offered.get(name) {
-                    Some(resource) => Some(Arc::clone(resource)),
+                    Some(resource) => Some(resource),
                     None => continue,
                 },
                 None => continue,
             };
-            held.told = Some(target.as_ref().map(|resource| Arc::clone(&resource.version)));
+            held.told = Some(target.map(|resource| Arc::clone(&resource.version)));
             held.doubtful = false;
             match target {
                 _ if is_whole => {}
-                Some(resource) => resources.push(resource),
+                Some(resource) => resources.push(Arc::clone(resource)),
                 None => removed.push(name.to_string()),
             }
         }

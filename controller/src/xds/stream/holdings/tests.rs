@@ -12,6 +12,14 @@ fn ask(holdings: &mut Holdings, subscribe: &[&str], unsubscribe: &[&str]) -> Wid
     holdings.adjust(names(subscribe), &names(unsubscribe), &Set::default())
 }
 
+/// One that asks for each of these by name.
+fn naming_all(newest: &Snapshot) -> Holdings {
+    let there_are = newest.of(Kind::Cluster);
+    let mut holdings = Holdings::default();
+    holdings.adjust(there_are.keys().map(ToString::to_string).collect(), &[], there_are);
+    holdings
+}
+
 fn wanting(wanted: &[&str]) -> Holdings {
     let mut holdings = Holdings::default();
     ask(&mut holdings, wanted, &[]);
@@ -67,15 +75,19 @@ fn who_follows_costs_no_note() {
     }
 }
 
-/// One that asks for everything, and was told all of this.
-fn beginner(newest: &Snapshot) -> Holdings {
-    let mut holdings = wanting(&["*"]);
+/// Tells one all of this at once.
+fn told_all(mut holdings: Holdings, newest: &Snapshot) -> Holdings {
     look(&mut holdings, newest);
     let lingering = Lingering::default();
     let all = holdings.differing(lingering.offer(Kind::Cluster, newest));
-    let all: Changes = all.map(|(name, _, to)| (Arc::clone(name), to.cloned())).collect();
+    let all: Vec<_> = all.map(|(name, _, to)| Change::new(name, to)).collect();
     assert!(holdings.tell_all(&all), "{holdings:?}");
     holdings
+}
+
+/// Those that ask for everything, and for each by name, and were told all of this.
+fn beginners(newest: &Snapshot) -> [Holdings; 2] {
+    [wanting(&["*"]), naming_all(newest)].map(|holdings| told_all(holdings, newest))
 }
 
 fn told(holdings: &Holdings) -> Vec<(&str, Option<&str>)> {
@@ -85,15 +97,42 @@ fn told(holdings: &Holdings) -> Vec<(&str, Option<&str>)> {
 #[test]
 fn who_begins_with_everything_costs_no_note() {
     let (first, second) = (world("a/1/1 b/1/1"), world("a/2/1 c/1/1"));
-    let mut holdings = beginner(&first);
-    assert!(holdings.apart.is_empty(), "{holdings:?}");
-    assert_eq!(told(&holdings), [("a", Some("1")), ("b", Some("1"))]);
-    assert!(!holdings.holds("a") && holdings.may_hold("a") && !holdings.may_hold("c"));
-    assert!(holdings.may_hold_any() && holdings.versions().is_empty());
-    assert!(holdings.accept_all() && !holdings.accept_all());
-    assert!(holdings.apart.is_empty() && holdings.holds("a") && holdings.holds("b"));
-    look(&mut holdings, &second);
-    assert_eq!(differing(&holdings, &second), ["a", "b", "c"]);
+    for (mut holdings, news) in
+        beginners(&first).into_iter().zip([&["a", "b", "c"][..], &["a", "b"]])
+    {
+        assert!(holdings.apart.is_empty(), "{holdings:?}");
+        assert_eq!(told(&holdings), [("a", Some("1")), ("b", Some("1"))]);
+        assert!(!holdings.holds("a") && holdings.may_hold("a") && !holdings.may_hold("c"));
+        assert!(holdings.may_hold_any() && holdings.versions().is_empty());
+        assert!(holdings.accept_all() && !holdings.accept_all());
+        assert!(holdings.apart.is_empty() && holdings.holds("a") && holdings.holds("b"));
+        look(&mut holdings, &second);
+        assert_eq!(differing(&holdings, &second), news);
+    }
+}
+
+#[test]
+fn who_names_all_that_there_is_and_no_more_begins_with_everything() {
+    let newest = world("a/1/1 b/1/1");
+    let there_are = newest.of(Kind::Cluster);
+    for (subscribe, unsubscribe, begins, told) in [
+        (&["b", "a"][..], &[][..], true, &["a", "b"][..]),
+        (&["a", "b", "a"], &[], true, &["a", "b"]),
+        (&["a"], &[], false, &["a"]),
+        (&["a", "b", "c"], &[], false, &["a", "b", "c"]),
+        (&["a", "b", "*"], &[], false, &["a", "b"]),
+        (&["a", "b"], &["b"], false, &["a"]),
+    ] {
+        let mut holdings = Holdings::default();
+        holdings.adjust(names(subscribe), &names(unsubscribe), there_are);
+        assert_eq!(holdings.beginner.is_some(), begins, "{subscribe:?} {unsubscribe:?}");
+        look(&mut holdings, &newest);
+        assert_eq!(differing(&holdings, &newest), told, "{subscribe:?} {unsubscribe:?}");
+    }
+    let mut resumes = naming_all(&newest);
+    resumes.inherit([("a".to_owned(), "1".to_owned())].into());
+    look(&mut resumes, &newest);
+    assert_eq!(differing(&resumes, &newest), ["b"]);
 }
 
 #[test]
@@ -104,33 +143,43 @@ fn what_changes_while_a_beginner_waits_is_told_at_once_and_while_it_reads_when_i
     look(&mut waits, &second);
     assert_eq!(differing(&waits, &second), ["a", "c"]);
 
-    let mut reads = beginner(&first);
-    look(&mut reads, &second);
-    assert!(!reads.accept_all());
-    assert_eq!(told(&reads), [("a", Some("1")), ("b", Some("1"))]);
-    accept(&mut reads);
-    assert!(reads.holds("a") && reads.holds("b") && !reads.holds("c"));
-    assert_eq!(differing(&reads, &second), ["a", "b", "c"]);
+    // Who asked for it by name hears of what is gone, and of nothing else that came.
+    let mut waits = naming_all(&first);
+    look(&mut waits, &first);
+    look(&mut waits, &second);
+    assert_eq!(differing(&waits, &second), ["a", "b"]);
+
+    for (mut reads, news) in beginners(&first).into_iter().zip([&["a", "b", "c"][..], &["a", "b"]])
+    {
+        look(&mut reads, &second);
+        assert!(!reads.accept_all());
+        assert_eq!(told(&reads), [("a", Some("1")), ("b", Some("1"))]);
+        accept(&mut reads);
+        assert!(reads.holds("a") && reads.holds("b") && !reads.holds("c"));
+        assert_eq!(differing(&reads, &second), news);
+    }
 }
 
 #[test]
 fn a_beginner_that_refuses_or_is_told_of_a_part_is_noted() {
     let newest = world("a/1/1 b/1/1");
-    let mut refuses = beginner(&newest);
-    refuses.conclude(|_, held, _| held.doubtful = true);
-    assert_eq!(differing(&refuses, &newest), ["a", "b"]);
-    assert!(!refuses.holds("a") && !refuses.may_hold_any());
-
-    let mut partly = wanting(&["*"]);
-    look(&mut partly, &newest);
-    let first = newest.of(Kind::Cluster).iter_shared().take(1);
-    assert!(!partly.tell_all(&first.map(|(name, it)| (name.clone(), Some(it.clone()))).collect()));
-    for (_, held) in partly.apart_mut().take(1) {
-        held.told = Some(Some("1".into()));
+    for mut refuses in beginners(&newest) {
+        refuses.conclude(|_, held, _| held.doubtful = true);
+        assert_eq!(differing(&refuses, &newest), ["a", "b"]);
+        assert!(!refuses.holds("a") && !refuses.may_hold_any());
     }
-    accept(&mut partly);
-    assert!(partly.holds("a") && !partly.holds("b"));
-    assert_eq!(differing(&partly, &newest), ["b"]);
+    for mut partly in [wanting(&["*"]), naming_all(&newest)] {
+        look(&mut partly, &newest);
+        let first = newest.of(Kind::Cluster).iter_shared().take(1);
+        let first: Vec<_> = first.map(|(_, resource)| Change::There(resource)).collect();
+        assert!(!partly.tell_all(&first));
+        for (_, held) in partly.apart_mut().take(1) {
+            (held.told, held.doubtful) = (Some(Some("1".into())), false);
+        }
+        accept(&mut partly);
+        assert!(partly.holds("a") && !partly.holds("b"));
+        assert_eq!(differing(&partly, &newest), ["b"]);
+    }
 }
 
 #[test]
