@@ -195,7 +195,7 @@ fn same_needs(before: &Routing, after: &Routing) -> bool {
 /// Logs each problem once, and its end.
 fn tell(before: &Routing, after: &Routing) {
     for change in before.services.changes(&after.services) {
-        let of = |outcome: Option<&'_ Outcome>| -> Vec<Problem> {
+        let of = |outcome: Option<&Arc<Outcome>>| -> Vec<Problem> {
             outcome.map(|outcome| outcome.problems.clone()).unwrap_or_default()
         };
         let (was, is) = (of(change.before), of(change.after));

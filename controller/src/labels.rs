@@ -157,8 +157,8 @@ pub struct Reading {
     pub problems: Vec<Problem>,
 }
 
-/// Reads a service's labels; none if it carries none of ours. `last` is what the last
-/// reading kept. Where nothing else changes, reading them again after what this one keeps gives the same.
+/// Reads a service's labels; none if it carries none of ours. `last` is what the last reading kept;
+/// after what this one keeps, the same labels mean the same.
 pub fn read(service: &Service, surroundings: Surroundings<'_>, last: &Kept) -> Option<Reading> {
     if !keys::any(service) {
         return None;

@@ -92,8 +92,7 @@ impl<K: Ord, V> Map<K, V> {
         K: Borrow<Q>,
     {
         let leaf = self.leaves.get(self.leaf_of(key))?;
-        let at = leaf.binary_search_by(|(own, _)| own.borrow().cmp(key)).ok()?;
-        leaf.get(at).map(|(_, value)| value)
+        leaf.get(place_in(leaf, key).ok()?).map(|(_, value)| value)
     }
 
     /// Whether there is a value of a key.
@@ -128,7 +127,21 @@ impl<K: Ord, V> Map<K, V> {
     {
         let begins_before =
             |leaf: &Leaf<K, V>| leaf.first().is_some_and(|(own, _)| own.borrow() <= key);
+        if self.leaves.last().is_some_and(begins_before) {
+            return self.leaves.len() - 1;
+        }
         self.leaves.partition_point(begins_before).saturating_sub(1)
+    }
+}
+
+/// Where a leaf has a key, or would have it. Many come in order, and belong behind its last.
+fn place_in<K: Borrow<Q>, V, Q: Ord + ?Sized>(
+    leaf: &[Entry<K, V>],
+    key: &Q,
+) -> Result<usize, usize> {
+    match leaf.last() {
+        Some((last, _)) if last.borrow() < key => Err(leaf.len()),
+        _ => leaf.binary_search_by(|(own, _)| own.borrow().cmp(key)),
     }
 }
 
@@ -148,7 +161,7 @@ impl<K: Ord + Clone, V> Map<K, V> {
             return None;
         };
         let leaf = Arc::make_mut(leaf);
-        match leaf.binary_search_by(|(own, _)| own.cmp(&key)) {
+        match place_in(leaf, &key) {
             Ok(within) => leaf.get_mut(within).map(|(_, own)| std::mem::replace(own, value)),
             Err(within) => {
                 leaf.insert(within, (key, value));
@@ -175,7 +188,7 @@ impl<K: Ord + Clone, V> Map<K, V> {
         let at = self.leaf_of(key);
         let leaves = Arc::make_mut(&mut self.leaves);
         let leaf = Arc::make_mut(leaves.get_mut(at)?);
-        let within = leaf.binary_search_by(|(own, _)| own.borrow().cmp(key)).ok()?;
+        let within = place_in(leaf, key).ok()?;
         let (_, value) = leaf.remove(within);
         self.len -= 1;
         let left = leaf.len();
@@ -223,7 +236,7 @@ impl<K: Ord + Clone, V: Clone> Map<K, V> {
         }
         let at = self.leaf_of(key);
         let leaf = Arc::make_mut(Arc::make_mut(&mut self.leaves).get_mut(at)?);
-        let within = leaf.binary_search_by(|(own, _)| own.borrow().cmp(key)).ok()?;
+        let within = place_in(leaf, key).ok()?;
         leaf.get_mut(within).map(|(_, value)| Arc::make_mut(value))
     }
 }

@@ -208,6 +208,6 @@ fn encoded(host: &Host, routes: &Routes, settings: &Settings) -> [Option<Encoded
 /// Whether the hosts and certificates that lead to a pool have to be looked at: not where only its
 /// endpoints are others.
 fn answers_as_another(change: &Change<'_, PoolName, Pool>) -> bool {
-    let told = |pool: &Pool| Pool { endpoints: Arc::default(), ..pool.clone() };
+    let told = |pool: &Arc<Pool>| Pool { endpoints: Arc::default(), ..Pool::clone(pool) };
     change.before.map(told) != change.after.map(told)
 }

@@ -11,9 +11,9 @@ pub struct Change<'a, K, V> {
     /// The key.
     pub key: &'a K,
     /// Its value in the one map; none if it is new.
-    pub before: Option<&'a V>,
+    pub before: Option<&'a Arc<V>>,
     /// Its value in the other; none if it is gone. It differs from `before`.
-    pub after: Option<&'a V>,
+    pub after: Option<&'a Arc<V>>,
 }
 
 impl<K: Ord, V: PartialEq> Map<K, V> {
@@ -96,7 +96,7 @@ impl<'a, K: Ord, V: PartialEq> Iterator for Changes<'a, K, V> {
                 (Some((_, one)), Some((_, other))) if Arc::ptr_eq(one, other) || one == other => {}
                 _ => {
                     let key = before.or(after).map(|(key, _)| key)?;
-                    let value = |side: Option<(&'a K, &'a Arc<V>)>| side.map(|(_, value)| &**value);
+                    let value = |side: Option<(&'a K, &'a Arc<V>)>| side.map(|(_, value)| value);
                     return Some(Change { key, before: value(before), after: value(after) });
                 }
             }

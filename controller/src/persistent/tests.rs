@@ -77,7 +77,8 @@ proptest! {
         let told_keys: Vec<_> = told.iter().map(|change| *change.key).collect();
         prop_assert_eq!(told_keys, expected);
         for Change { key, before: one, after: other } in told {
-            prop_assert_eq!((one, other), (before.get(key), after.get(key)));
+            let values = [one, other].map(|value| value.map(|value| &**value));
+            prop_assert_eq!(values, [before.get(key), after.get(key)]);
         }
         prop_assert_eq!(copy == map, before == after);
     }

@@ -12,7 +12,7 @@
 //! Without a memo everything has changed: then it is a turn like any other, from an empty Swarm to
 //! this one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -24,7 +24,7 @@ use crate::labels::{
 };
 use crate::persistent::Map;
 use crate::side_by_side;
-use crate::swarm::{NetworkId, Picture, ServiceId, TaskId, TaskState};
+use crate::swarm::{NetworkId, Picture, ServiceId, Task, TaskId, TaskState};
 
 mod hosts;
 mod pools;
@@ -81,6 +81,13 @@ pub(super) struct Work<'a> {
     ledger: Ledger,
     missed: BTreeMap<TaskId, SystemTime>,
     touched: Touched,
+}
+
+/// The tasks of a service that run no more, and those that run now.
+#[derive(Default)]
+struct Moved<'a> {
+    went: Vec<&'a Arc<Task>>,
+    came: Vec<&'a Arc<Task>>,
 }
 
 /// What has to be made anew.
@@ -140,27 +147,29 @@ impl<'a> Work<'a> {
     /// Follows the tasks that run.
     fn find_running(&mut self) {
         let before = self.memo.picture.tasks.clone();
+        let runs = |task: &&Arc<Task>| task.state == TaskState::Running;
+        let mut moved: HashMap<&ServiceId, Moved<'_>> = HashMap::new();
         for change in before.changes(&self.picture.tasks) {
-            for (task, is_there) in [(change.before, false), (change.after, true)] {
-                let Some(task) = task.filter(|task| task.state == TaskState::Running) else {
-                    continue;
-                };
-                self.touched.members.insert(task.service.clone());
-                let running = &mut self.memo.running;
-                if !running.contains_key(&task.service) {
-                    running.insert(task.service.clone(), BTreeMap::new());
-                }
-                let Some(tasks) = running.get_mut(&task.service) else { continue };
-                if is_there {
-                    let shared = self.picture.tasks.get_shared(&task.id);
-                    tasks.extend(shared.map(|shared| (task.id.clone(), Arc::clone(shared))));
-                } else {
-                    tasks.remove(&task.id);
-                }
-                if tasks.is_empty() {
-                    running.remove(&task.service);
-                }
+            if let Some(task) = change.before.filter(runs) {
+                moved.entry(&task.service).or_default().went.push(task);
             }
+            if let Some(task) = change.after.filter(runs) {
+                moved.entry(&task.service).or_default().came.push(task);
+            }
+        }
+        let moved: BTreeMap<_, _> = moved.into_iter().collect();
+        for (service, Moved { went, came }) in moved {
+            let mut tasks = self.memo.running.get(service).cloned().unwrap_or_default();
+            for task in went {
+                tasks.remove(&task.id);
+            }
+            tasks.extend(came.into_iter().map(|task| (task.id.clone(), Arc::clone(task))));
+            if tasks.is_empty() {
+                self.memo.running.remove(service);
+            } else {
+                self.memo.running.insert(service.clone(), tasks);
+            }
+            self.touched.members.insert(service.clone());
         }
     }
 

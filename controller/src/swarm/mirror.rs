@@ -197,7 +197,7 @@ impl Resolved {
             for id in changed.iter().filter(|it| it.after.is_none()).map(|it| it.key) {
                 self.services.remove(id);
             }
-            let written = changed.iter().filter_map(|change| change.after);
+            let written = changed.iter().filter_map(|change| change.after.map(Arc::as_ref));
             let (services, _unknown) = convert::resolve(written, networks);
             for (id, service) in services {
                 self.services.put(id, service);

@@ -104,7 +104,7 @@ impl Snapshot {
             let version = &mut kinds[kind as usize];
             let mut digest = version.digest;
             for change in self.of(kind).changes(resources.of(kind)) {
-                let [after, before] = [change.after, change.before];
+                let [after, before] = [change.after, change.before].map(|it| it.map(Arc::as_ref));
                 digest = digest.with(after.map(Resource::digest), before.map(Resource::digest));
                 match (before, after) {
                     (Some(before), Some(after)) if before.names == after.names => {}

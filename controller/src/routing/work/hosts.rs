@@ -8,7 +8,8 @@ use crate::labels::{Claim, Intent, NodeCluster, PathPrefix, Site};
 use crate::persistent::Map;
 use crate::routing::ownership::{self, Grant};
 use crate::routing::pool::Key;
-use crate::routing::{Route, site};
+use crate::routing::{Route, SiteRoutes, site};
+use crate::side_by_side;
 use crate::swarm::ServiceId;
 
 impl Uses {
@@ -31,12 +32,23 @@ impl Uses {
     }
 }
 
+/// What becomes of a host.
+struct Settled {
+    /// What becomes of those claims of it that do not stay as they are.
+    claims: Vec<(Claim, Option<Claimed>)>,
+    /// Who holds it, and how it is routed; nobody where none of its paths is granted.
+    held: Option<(ServiceId, SiteRoutes)>,
+    uses: Uses,
+}
+
 impl Work<'_> {
     /// Settles who answers for the hosts that services ask for anew, or no longer.
     pub(super) fn settle_hosts(&mut self) {
         let before = self.memo.uses.clone();
-        for (site, asked) in std::mem::take(&mut self.touched.sites) {
-            self.settle_host(&site, asked);
+        let touched: Vec<_> = std::mem::take(&mut self.touched.sites).into_iter().collect();
+        let settled = side_by_side::map(&touched, |(site, asked)| self.settled(site, asked));
+        for ((site, _), settled) in touched.into_iter().zip(settled) {
+            self.take_settled(site, settled);
         }
         let changes = before.changes(&self.memo.uses);
         let clusters: BTreeSet<_> = changes.map(|change| change.key.cluster.clone()).collect();
@@ -45,52 +57,64 @@ impl Work<'_> {
         }
     }
 
-    fn settle_host(&mut self, site: &Site, mut asked: BTreeMap<Claim, BTreeSet<ServiceId>>) {
+    /// What becomes of a host, whose claims in `asked` these services ask for anew, or no longer. It
+    /// depends on no other host.
+    fn settled(&self, site: &Site, asked: &BTreeMap<Claim, BTreeSet<ServiceId>>) -> Settled {
         let root = Claim { site: site.clone(), path: PathPrefix::root() };
-        let before: Vec<(Claim, Claimed)> = self
-            .memo
-            .claims
-            .starting_at(&root)
-            .take_while(|(claim, _)| claim.site == *site)
-            .map(|(claim, claimed)| (claim.clone(), claimed.clone()))
-            .collect();
-        for (claim, _) in &before {
-            asked.entry(claim.clone()).or_default();
-        }
-        let before: BTreeMap<_, _> = before.into_iter().collect();
-        let grants: Vec<_> = asked
+        let of_site = self.memo.claims.starting_at(&root);
+        let before: BTreeMap<_, _> = of_site.take_while(|(claim, _)| claim.site == *site).collect();
+        let nobody = BTreeSet::new();
+        let mut claims: BTreeMap<_, _> = before.keys().map(|claim| (*claim, &nobody)).collect();
+        claims.extend(asked);
+        let grants: Vec<_> = claims
             .into_iter()
             .map(|(claim, changed)| {
                 let mut claimants =
-                    before.get(&claim).map(|it| it.claimants.clone()).unwrap_or_default();
-                claimants.extend(changed);
-                claimants.retain(|id| self.asks_for(id, &claim));
-                let grant = self.grant(&claim, &claimants);
+                    before.get(claim).map(|it| it.claimants.clone()).unwrap_or_default();
+                claimants.extend(changed.iter().cloned());
+                claimants.retain(|id| self.asks_for(id, claim));
+                let grant = self.grant(claim, &claimants);
                 (claim, claimants, grant)
             })
             .collect();
         let owners = grants.iter().filter_map(|(claim, _, grant)| {
             Some((&claim.path, self.memo.intents.get(&grant.as_ref()?.owner)?))
         });
-        let incumbent = self.last.ledger.sites.get(site);
-        let holder = ownership::holder(&site.host, owners, incumbent).cloned();
+        let holder = ownership::holder(&site.host, owners, self.last.ledger.sites.get(site));
+        let mut claims = Vec::with_capacity(grants.len());
         let (mut paths, mut uses) = (BTreeMap::new(), Uses::default());
         for (claim, claimants, grant) in grants {
-            let before = before.get(&claim);
-            let after =
-                grant.and_then(|grant| self.claimed(&claim, claimants, grant, holder.as_ref()));
+            let before = before.get(claim).copied();
+            let after = grant.and_then(|grant| self.claimed(claim, claimants, grant, holder));
             if let Some(after) = &after {
-                paths.extend(self.path_of(&claim, after));
-                uses.note(after, holder.as_ref(), &self.memo.intents);
+                paths.extend(self.path_of(claim, after));
+                uses.note(after, holder, &self.memo.intents);
             }
-            self.replace_claimed(claim, before, after);
+            if before != after.as_ref() {
+                claims.push((claim.clone(), after));
+            }
         }
-        if holder.is_some() {
+        let routed =
+            |holder: &Intent| (holder.service.clone(), site::build(&site.host, paths, holder));
+        Settled { claims, held: holder.map(routed), uses }
+    }
+
+    fn take_settled(&mut self, site: Site, Settled { claims, held, uses }: Settled) {
+        for (claim, after) in claims {
+            self.replace_claimed(claim, after);
+        }
+        if let Some((holder, routed)) = held {
             self.memo.uses.put(site.clone(), uses);
+            let routes = self.routing.clusters.entry(site.cluster.clone()).or_default();
+            routes.sites.put(site.host.clone(), routed);
+            self.ledger.sites.put(site, holder);
         } else {
-            self.memo.uses.remove(site);
+            self.memo.uses.remove(&site);
+            self.ledger.sites.remove(&site);
+            if let Some(routes) = self.routing.clusters.get_mut(&site.cluster) {
+                routes.sites.remove(&site.host);
+            }
         }
-        self.put_site(site, paths, holder.as_ref());
     }
 
     fn asks_for(&self, id: &ServiceId, claim: &Claim) -> bool {
@@ -129,11 +153,9 @@ impl Work<'_> {
     }
 
     /// Notes what became of a claim, and whom that concerns.
-    fn replace_claimed(&mut self, claim: Claim, before: Option<&Claimed>, after: Option<Claimed>) {
-        if before == after.as_ref() {
-            return;
-        }
-        for claimed in before.into_iter().chain(&after) {
+    fn replace_claimed(&mut self, claim: Claim, after: Option<Claimed>) {
+        let before = self.memo.claims.get_shared(&claim).cloned();
+        for claimed in before.as_deref().into_iter().chain(&after) {
             self.touched.outcomes.extend(claimed.grant.everyone().cloned());
             self.touched.pools.insert(claimed.key.clone());
         }
@@ -155,24 +177,6 @@ impl Work<'_> {
         }
         self.ledger.holders.put(claim.clone(), after.grant.owner.clone());
         self.memo.claims.insert(claim, after);
-    }
-
-    fn put_site(
-        &mut self,
-        site: &Site,
-        paths: BTreeMap<PathPrefix, Route>,
-        holder: Option<&Intent>,
-    ) {
-        let Some(holder) = holder else {
-            self.ledger.sites.remove(site);
-            if let Some(routes) = self.routing.clusters.get_mut(&site.cluster) {
-                routes.sites.remove(&site.host);
-            }
-            return;
-        };
-        self.ledger.sites.put(site.clone(), holder.service.clone());
-        let routes = self.routing.clusters.entry(site.cluster.clone()).or_default();
-        routes.sites.put(site.host.clone(), site::build(&site.host, paths, holder));
     }
 
     /// The networks and secrets of a node cluster.

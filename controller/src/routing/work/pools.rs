@@ -2,12 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use super::Work;
+use super::{Answering, Work};
 use crate::labels::{Backend, Claim, Intent, Kept};
 use crate::routing::pool::{self, Key};
-use crate::routing::{Endpoint, Mode, Outcome, PoolName, Standing, leaving};
-use crate::swarm::ServiceId;
+use crate::routing::{Endpoint, Mode, Outcome, Pool, PoolName, Standing, leaving};
+use crate::side_by_side;
+use crate::swarm::{ServiceId, TaskId};
+
+/// A pool, with its name and those tasks of its leaving endpoints that are missed, since when.
+struct Filled {
+    name: PoolName,
+    pool: Pool,
+    missed: BTreeMap<TaskId, SystemTime>,
+}
 
 impl Work<'_> {
     /// Makes the pools whose services, tasks or claims have changed, and those with endpoints that
@@ -30,21 +39,28 @@ impl Work<'_> {
                 routes.pools.remove(&gone.name);
             }
         }
-        for key in stay {
-            self.fill_pool(key);
+        let filled = side_by_side::map(&stay, |key| self.filled(key));
+        for (key, filled) in stay.into_iter().zip(filled) {
+            if let Some(filled) = filled {
+                self.take_pool(key, filled);
+            }
         }
         self.routing.clusters.retain(|_, routes| !routes.pools.is_empty());
     }
 
-    fn fill_pool(&mut self, key: Key) {
-        let Some(answering) = self.memo.pools.get(&key) else { return };
-        let Some(routes) = self.routing.clusters.get_mut(&key.cluster) else { return };
-        let mut pool = pool::build(&key, self.picture, &self.memo.intents, &self.memo.running);
+    /// A pool as it is now.
+    fn filled(&self, key: &Key) -> Option<Filled> {
+        let Answering { name, claims } = self.memo.pools.get(key)?;
+        let mut pool = pool::build(key, self.picture, &self.memo.intents, &self.memo.running);
         let time = (self.now, self.settings.linger);
-        let missed =
-            leaving::keep(&mut pool, answering.claims.iter(), self.picture, self.last, time);
+        let missed = leaving::keep(&mut pool, claims.iter(), self.picture, self.last, time);
+        Some(Filled { name: name.clone(), pool, missed })
+    }
+
+    fn take_pool(&mut self, key: Key, Filled { name, pool, missed }: Filled) {
+        let Some(routes) = self.routing.clusters.get_mut(&key.cluster) else { return };
         let services = pool.services.clone();
-        if routes.pools.put(answering.name.clone(), pool) {
+        if routes.pools.put(name, pool) {
             self.touched.outcomes.extend(services);
         }
         if !missed.is_empty() {
@@ -55,8 +71,10 @@ impl Work<'_> {
 
     /// Tells what became of each service that any of this concerns.
     pub(super) fn tell_outcomes(&mut self) {
-        for id in std::mem::take(&mut self.touched.outcomes) {
-            match self.outcome(&id) {
+        let touched: Vec<_> = std::mem::take(&mut self.touched.outcomes).into_iter().collect();
+        let outcomes = side_by_side::map(&touched, |id| self.outcome(id));
+        for (id, outcome) in touched.into_iter().zip(outcomes) {
+            match outcome {
                 Some(outcome) => drop(self.routing.services.put(id, outcome)),
                 None => drop(self.routing.services.remove(&id)),
             }

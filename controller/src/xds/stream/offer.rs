@@ -111,15 +111,13 @@ impl Lingering {
         newest: &Snapshot,
         client_may_hold: impl Fn(&str) -> bool,
     ) {
-        let clusters = last.of(Kind::Cluster);
-        for change in clusters.changes(newest.of(Kind::Cluster)) {
+        for change in last.of(Kind::Cluster).changes(newest.of(Kind::Cluster)) {
             let name = change.key;
             if change.after.is_some() {
                 self.clusters.remove(name);
                 self.endpoints.remove(name);
             } else if client_may_hold(name) {
-                let cluster = clusters.get_shared(name);
-                self.clusters.extend(cluster.map(|it| (name.clone(), it.clone())));
+                self.clusters.extend(change.before.map(|it| (name.clone(), it.clone())));
                 let endpoints = last.of(Kind::Endpoints).get_shared(name);
                 self.endpoints.extend(endpoints.map(|it| (name.clone(), it.clone())));
             }
