@@ -8,6 +8,10 @@ use tokio_util::sync::CancellationToken;
 use waggle_controller::settings::{Cli, Command, LoadError};
 use waggle_controller::{bootstrap, check, keys, serve};
 
+/// musl's own, of the static program, takes twice as long over a big Swarm (`docs/decisions.md`, 53).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = match Cli::load() {

@@ -11,6 +11,10 @@ mod versus;
 use clap::{Parser, Subcommand};
 use waggle_tests::scenarios;
 
+/// As the program that is measured has it, of which parts run in this one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 struct Command {
     #[command(subcommand)]
