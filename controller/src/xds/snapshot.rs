@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::envoy::{Digest, Kind, Resource, Resources, members};
 use crate::persistent::Map;
+use crate::side_by_side;
 
 /// All resources of one moment. Every resource that another one names is there.
 #[derive(Debug, Clone, Default)]
@@ -121,7 +122,9 @@ impl Snapshot {
         if is_any_gone {
             came = resources.iter().collect();
         }
-        came.into_iter().try_for_each(|it| check(it, &resources))?;
+        side_by_side::map(&came, |it| check(it, &resources))
+            .into_iter()
+            .collect::<Result<(), _>>()?;
         Ok(Self { resources, kinds })
     }
 

@@ -28,29 +28,32 @@ impl Work<'_> {
             let claimed = intent.claims().filter_map(|claim| self.memo.claims.get(&claim));
             due.extend(claimed.map(|claimed| claimed.key.clone()));
         }
+        let due: Vec<_> = due.into_iter().collect();
+        let filled = side_by_side::map(&due, |key| self.filled(key));
+        let (mut go, mut stay) = (Vec::new(), Vec::new());
+        for (key, filled) in due.into_iter().zip(filled) {
+            match filled {
+                Some(filled) => stay.push((key, filled)),
+                None => go.push(key),
+            }
+        }
         // First those that go: another may take the name.
-        let is_answering = |key: &Key| {
-            self.memo.pools.get(key).is_some_and(|answering| !answering.claims.is_empty())
-        };
-        let (stay, go): (Vec<_>, Vec<_>) = due.into_iter().partition(is_answering);
         for key in go {
             let Some(gone) = self.memo.pools.remove(&key) else { continue };
             if let Some(routes) = self.routing.clusters.get_mut(&key.cluster) {
                 routes.pools.remove(&gone.name);
             }
         }
-        let filled = side_by_side::map(&stay, |key| self.filled(key));
-        for (key, filled) in stay.into_iter().zip(filled) {
-            if let Some(filled) = filled {
-                self.take_pool(key, filled);
-            }
+        for (key, filled) in stay {
+            self.take_pool(key, filled);
         }
         self.routing.clusters.retain(|_, routes| !routes.pools.is_empty());
     }
 
-    /// A pool as it is now.
+    /// A pool as it is now; none if it answers no claim.
     fn filled(&self, key: &Key) -> Option<Filled> {
-        let Answering { name, claims } = self.memo.pools.get(key)?;
+        let answering = self.memo.pools.get(key).filter(|it| !it.claims.is_empty());
+        let Answering { name, claims } = answering?;
         let mut pool = pool::build(key, self.picture, &self.memo.intents, &self.memo.running);
         let time = (self.now, self.settings.linger);
         let missed = leaving::keep(&mut pool, claims.iter(), self.picture, self.last, time);
