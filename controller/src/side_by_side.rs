@@ -9,12 +9,13 @@ const LEAST: usize = 256;
 
 /// What comes of each thing, in their order.
 pub fn map<T: Sync, R: Send>(things: &[T], make: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let make_all = |part: &[T]| part.iter().map(&make).collect::<Vec<_>>();
+    // Asking for the cores reads files: longer than a few things take.
+    if things.len() <= LEAST {
+        return make_all(things);
+    }
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let part = things.len().div_ceil(cores).max(LEAST);
-    if things.len() <= part {
-        return things.iter().map(make).collect();
-    }
-    let make_all = |part: &[T]| part.iter().map(&make).collect::<Vec<_>>();
     let mut results = Vec::with_capacity(things.len());
     thread::scope(|scope| {
         let parts = things.chunks(part).map(|part| scope.spawn(move || make_all(part)));
