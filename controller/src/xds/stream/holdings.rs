@@ -116,7 +116,7 @@ impl Holdings {
     /// Names of resources that there are share their text.
     pub(super) fn adjust(
         &mut self,
-        mut subscribe: Vec<String>,
+        subscribe: Vec<String>,
         unsubscribe: &[String],
         there_are: &Set,
     ) -> Widened {
@@ -125,28 +125,17 @@ impl Holdings {
         }
         self.spell_out();
         let was_wildcard = self.interest.is_wildcard();
-        let is_new = self.base.is_none() && self.apart.is_empty() && !was_wildcard;
-        let is_new = is_new && unsubscribe.is_empty();
-        subscribe.sort_unstable();
-        subscribe.dedup();
-        self.interest.reserve(subscribe.len());
-        let (mut known, mut found) = (there_are.walk(), 0);
-        let shared = subscribe.into_iter().map(|name| match known.get(&*name) {
-            Some(resource) => {
-                found += 1;
-                Arc::clone(&resource.name)
-            }
-            None => name.into(),
-        });
-        let shared: Vec<Arc<str>> = shared.collect();
+        let names = sharing(subscribe, there_are);
+        self.interest.reserve(names.len());
+        let holds_nothing = self.base.is_none() && self.apart.is_empty() && !was_wildcard;
         // As Envoy asks for endpoints, when it has been told all clusters.
-        if is_new && found == there_are.len() && found == shared.len() {
-            for name in &shared {
+        if holds_nothing && unsubscribe.is_empty() && names.iter().eq(there_are.keys()) {
+            for name in &names {
                 self.interest.add(name);
             }
             (self.base, self.beginner) = (Some(there_are.clone()), Some(Beginner::Waits));
         } else {
-            let asked: Vec<_> = shared.into_iter().filter_map(|name| self.ask(name)).collect();
+            let asked: Vec<_> = names.into_iter().filter_map(|name| self.ask(name)).collect();
             if self.apart.is_empty() {
                 self.apart = asked.into_iter().collect();
             } else {
@@ -407,6 +396,18 @@ impl Holdings {
             .filter_map(|(name, version)| Some((name.to_string(), version?.to_string())))
             .collect()
     }
+}
+
+/// Names in order, each once; those of resources that there are share their text.
+fn sharing(mut names: Vec<String>, there_are: &Set) -> Vec<Arc<str>> {
+    names.sort_unstable();
+    names.dedup();
+    let mut known = there_are.walk();
+    let shared = names.into_iter().map(|name| match known.get(&*name) {
+        Some(resource) => Arc::clone(&resource.name),
+        None => name.into(),
+    });
+    shared.collect()
 }
 
 #[cfg(test)]
