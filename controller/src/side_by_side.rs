@@ -11,11 +11,14 @@ const LEAST: usize = 256;
 pub fn map<T: Sync, R: Send>(things: &[T], make: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let make_all = |part: &[T]| part.iter().map(&make).collect::<Vec<_>>();
     // Asking for the cores reads files: longer than a few things take.
-    if things.len() <= LEAST {
+    let cores = match things.len() {
+        ..=LEAST => 1,
+        _ => thread::available_parallelism().map_or(1, NonZero::get),
+    };
+    let part = things.len().div_ceil(cores).max(LEAST);
+    if things.len() <= part {
         return make_all(things);
     }
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let part = things.len().div_ceil(cores).max(LEAST);
     let mut results = Vec::with_capacity(things.len());
     thread::scope(|scope| {
         let parts = things.chunks(part).map(|part| scope.spawn(move || make_all(part)));

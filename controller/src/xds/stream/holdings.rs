@@ -136,6 +136,7 @@ impl Holdings {
             (self.base, self.beginner) = (Some(there_are.clone()), Some(Beginner::Waits));
         } else {
             let asked: Vec<_> = names.into_iter().filter_map(|name| self.ask(name)).collect();
+            // Where all of them are new, a map is made of them at once.
             if self.apart.is_empty() {
                 self.apart = asked.into_iter().collect();
             } else {
