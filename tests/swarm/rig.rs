@@ -5,6 +5,7 @@ use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -210,9 +211,15 @@ impl Traces {
         Ok(found)
     }
 
+    /// The rig's cgroup wherever it is: once where all controllers share one tree, else once in each.
+    /// Asked for by its name, since a walk through the trees trips over what goes meanwhile.
     fn cgroups(&self) -> Result<Vec<String>> {
-        let found = run(Command::new("find").args(["/sys/fs/cgroup", "-name", &self.cgroup]))?;
-        Ok(found.lines().map(str::to_owned).collect())
+        let mut trees = vec![PathBuf::from("/sys/fs/cgroup")];
+        for tree in fs::read_dir("/sys/fs/cgroup")? {
+            trees.push(tree?.path());
+        }
+        let cgroups = trees.iter().map(|tree| tree.join(&self.cgroup)).filter(|path| path.exists());
+        Ok(cgroups.map(|cgroup| cgroup.display().to_string()).collect())
     }
 
     /// The processes in the rig's namespaces. Those of its tasks are in namespaces below; they are
