@@ -24,12 +24,12 @@ SECONDS := 60
 FUZZ_TARGETS := cookie set_cookie token pairs cache_control
 
 .PHONY: bench bench-change bench-filter bench-scale bench-updates bench-versus built demo demo-swarm fast fuzz \
-	images lint programs simulated-test static swarm-test test toolchain wasm-test
+	images lint programs simulated-test static static-quick swarm-test test toolchain wasm-test
 
 demo: programs
 	target/debug/walk $(if $(ONCE),--once)
 
-demo-swarm: programs static
+demo-swarm: programs static-quick
 	$(TOOLS) docker >/dev/null
 	target/debug/walk --swarm $(if $(ONCE),--once)
 
@@ -45,8 +45,14 @@ programs: toolchain
 	cargo wasm
 
 # What goes into images must not need a C library.
+STATIC := CC_x86_64_unknown_linux_musl=gcc cargo build --target $(MUSL) --package waggle-controller --package waggle-demo
+
 static: toolchain
-	CC_x86_64_unknown_linux_musl=gcc cargo build --release --target $(MUSL) --package waggle-controller --package waggle-demo
+	$(STATIC) --release
+
+# The same for tests and demo, where speed is no matter.
+static-quick: toolchain
+	$(STATIC) --profile quick
 
 test: lint built fast wasm-test simulated-test swarm-test
 
@@ -79,7 +85,7 @@ simulated-test: built
 	$(NEXTEST) 'package(waggle-tests) - binary(swarm)'
 
 ifeq ($(shell id -u),0)
-swarm-test: built static
+swarm-test: built static-quick
 	$(TOOLS) docker >/dev/null
 	$(NEXTEST) 'package(waggle-tests) & binary(swarm)'
 else
